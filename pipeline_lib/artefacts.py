@@ -1,0 +1,158 @@
+"""Where a run's files lie, how they are written whole, and how a manifest proves them.
+
+    WORKBENCH_HOME/runs/<id>/manifest.json            the run: who, when, which parameters
+    WORKBENCH_HOME/runs/<id>/<nn_stage>/…             a stage's artefacts
+    WORKBENCH_HOME/runs/<id>/<nn_stage>/manifest.json rows, bytes and sha256 of each artefact
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline_lib.errors import ManifestBroken, UnknownRun
+from pipeline_lib.parameters import StageName
+
+MANIFEST = "manifest.json"
+_RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
+_CHUNK = 1 << 20
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by time and fits a path, a schema name and an URL as it is."""
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%S}_{secrets.token_hex(3)}"
+
+
+def checked_run_id(text: str) -> str:
+    """Return `text` if it has the form of a run id; raises `UnknownRun`. Every path and schema goes through here."""
+    if not _RUN_ID.fullmatch(text):
+        raise UnknownRun(f"run {text[:60]!r}: not a run id; `workbench runs` lists them")
+    return text
+
+
+def schema_of(pipeline_id: str) -> str:
+    """Return the PostgreSQL schema that holds this run's tables and marts."""
+    return f"run_{checked_run_id(pipeline_id)}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; paths come from ids and stage names, never from text of a user."""
+
+    home: Path
+    pipeline_id: str
+
+    @property
+    def path(self) -> Path:
+        return self.home / "runs" / checked_run_id(self.pipeline_id)
+
+    def stage(self, stage: StageName) -> Path:
+        return self.path / f"{list(StageName).index(stage) + 1:02}_{stage}"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage has made: the border between stage logic and everything that records it.
+
+    `counts`: records by key figure (generated, read, ingested, rejected, processed, transformed, exported).
+    `files`: path relative to the stage's folder -> rows in it (None: not a table).
+    `details`: whatever else is worth knowing, as JSON (defects by kind, rejects by reason, dbt models …).
+    """
+
+    counts: Mapping[str, int]
+    files: Mapping[str, int | None]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Artefact(BaseModel):
+    """One file: path relative to the stage's folder, rows (None: not a table), bytes, sha256 in hex."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    rows: int | None
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What a stage left behind. The stage counts as done only while every artefact still matches it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pipeline_id: str
+    stage: StageName
+    parameters: dict[str, Any]
+    counts: dict[str, int]
+    artefacts: tuple[Artefact, ...]
+    details: dict[str, Any]
+    versions: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read a stage folder's manifest; raises `ManifestBroken` when it is missing or unreadable."""
+        try:
+            return cls.model_validate_json((folder / MANIFEST).read_bytes())
+        except (OSError, ValueError) as error:
+            raise ManifestBroken(f"{folder / MANIFEST}: no usable manifest ({type(error).__name__})") from error
+
+    def write(self, folder: Path) -> None:
+        with written_whole(folder / MANIFEST) as file:
+            file.write(self.model_dump_json(indent=2).encode())
+
+    def verify(self, folder: Path) -> None:
+        """Compare every artefact with its entry; raises `ManifestBroken` naming the first that differs."""
+        for artefact in self.artefacts:
+            path = folder / artefact.path
+            if not path.is_file() or path.stat().st_size != artefact.bytes or sha256_of(path) != artefact.sha256:
+                raise ManifestBroken(f"{path}: missing or not what the stage wrote; resume the run to make it again")
+
+
+def describe_artefact(folder: Path, path: str, rows: int | None) -> Artefact:
+    """Measure one file of a stage's folder."""
+    file = folder / path
+    return Artefact(path=path, rows=rows, bytes=file.stat().st_size, sha256=sha256_of(file))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the file's SHA-256 in hex, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` for writing; moved into place, synced, when the block ends well, else removed.
+
+    A reader of `path` sees the old file or the new one, never a part (P8). Raises what the disk raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
+    try:
+        with temporary.open("xb", buffering=_CHUNK) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

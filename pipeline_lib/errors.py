@@ -1,0 +1,127 @@
+"""Every error the workbench raises on purpose, as one tree.
+
+WorkbenchError                    exit code 1, shown as one line
+├── Refused                       exit code 2: nothing has started, nothing is written
+│   ├── InvalidParameter          a parameter is unknown, missing, mistyped or out of range
+│   ├── InvalidSetting            the environment or .env holds something unusable
+│   └── UnknownRun                no run has this id, or none fits
+├── ServiceUnavailable            a component cannot be reached or started (transient)
+├── InputRejected                 the input as a whole cannot be used
+│   ├── InputUnreadable           missing, no permission, broken compression, not JSON
+│   ├── InputEmpty                holds no record
+│   └── TooManyRejects            more than max_reject_rate is defective
+├── ConservationBroken            records were lost or made at a border
+├── ModelTestFailed               a dbt model or test failed
+├── ManifestBroken                an artefact is missing or is not what its manifest says
+├── NotebookFailed                a cell raised, or its kernel died, hung or was cancelled
+└── RunStateError                 the run may not go that way
+    ├── IllegalTransition         from this state there is no way to that one
+    └── LeaseLost                 somebody else decided about this run
+
+`str(error)` is the whole message to a person: what, where, how to mend it.
+"""
+
+from __future__ import annotations
+
+
+class WorkbenchError(Exception):
+    """Base of all errors that are told as one line instead of a traceback."""
+
+    exit_code = 1
+    transient = False
+
+
+class Refused(WorkbenchError):
+    """Refused before anything started."""
+
+    exit_code = 2
+
+
+class InvalidParameter(Refused):
+    """`field` is the parameter's name, `reason` what is wrong with its value."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"parameter {field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[InvalidParameter], tuple[str, str]]:
+        return type(self), (self.field, self.reason)
+
+
+class InvalidSetting(Refused):
+    """A setting from the environment or .env is unusable; the message names the variable, never its value."""
+
+
+class UnknownRun(Refused):
+    """No run has this id, or no run fits what was asked for."""
+
+
+class ServiceUnavailable(WorkbenchError):
+    """A component cannot be reached or started. The message says which, where, and how to mend it."""
+
+    transient = True
+
+
+class InputRejected(WorkbenchError):
+    """The input as a whole cannot be used; the message names the file and the first bad line."""
+
+
+class InputUnreadable(InputRejected):
+    """The input file is missing, may not be read, or is not what its first bytes say."""
+
+
+class InputEmpty(InputRejected):
+    """The input file holds no record."""
+
+
+class TooManyRejects(InputRejected):
+    """More than `max_reject_rate` of the records are defective."""
+
+
+class ConservationBroken(WorkbenchError):
+    """Two counts that must be equal differ: records were lost or made at a border."""
+
+
+class ModelTestFailed(WorkbenchError):
+    """A dbt model, contract or test failed; the message names it."""
+
+
+class ManifestBroken(WorkbenchError):
+    """An artefact is missing, or its rows, bytes or sha256 are not what its manifest says."""
+
+
+class NotebookFailed(WorkbenchError):
+    """A stage's notebook did not end well; the message names cell and reason."""
+
+
+class RunStateError(WorkbenchError):
+    """The run may not go that way."""
+
+
+class IllegalTransition(RunStateError):
+    """From the present state there is no way to the one asked for. A terminal state is final."""
+
+
+class LeaseLost(RunStateError):
+    """This process no longer owns the run, so it writes nothing more about it."""
+
+
+TRANSIENT_NAMES = frozenset(
+    {
+        "ServiceUnavailable",
+        "ConnectionError",
+        "ConnectionResetError",
+        "ConnectionRefusedError",
+        "BrokenPipeError",
+        "TimeoutError",
+        "OperationalError",
+        "InterfaceError",
+        "SparkConnectGrpcException",
+    }
+)
+
+
+def is_transient(name: str) -> bool:
+    """Tell whether an exception of this class name is worth another attempt (kernels report names, not classes)."""
+    return name in TRANSIENT_NAMES

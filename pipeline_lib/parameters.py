@@ -1,0 +1,155 @@
+"""What a person may choose about a run: the one typed contract of terminal, page, Prefect, widgets and notebooks.
+
+Each stage has a model; a run's parameters are all of them together. Field names, defaults, bounds and
+descriptions are written here once. The `parameters` cell of each notebook repeats names, types and defaults
+(a test compares them), because a notebook must be runnable alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline_lib.errors import InvalidParameter
+
+
+class StageName(StrEnum):
+    """The five stages, in the order in which they run."""
+
+    GENERATE = "generate"
+    INGEST = "ingest"
+    PROCESS = "process"
+    TRANSFORM = "transform"
+    EXPORT = "export"
+
+
+def _reference_time(text: str) -> str:
+    """Normalise to ISO 8601 in UTC; empty stays empty and means the start of the run."""
+    if not text:
+        return text
+    moment = datetime.fromisoformat(text)
+    return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
+
+
+def _plain(text: str) -> str:
+    if any(not character.isprintable() for character in text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+ReferenceTime = Annotated[
+    str,
+    AfterValidator(_reference_time),
+    Field(description="the run's clock, ISO 8601; empty: when the run starts", max_length=40),
+]
+
+
+class StageParameters(BaseModel):
+    """Base of all parameter models: frozen, strict about unknown names, lax about '5' for 5 as terminals send it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GenerateParameters(StageParameters):
+    """Stage 1: how many records, how random, how broken."""
+
+    records: Annotated[int, Field(ge=1, le=100_000_000, description="how many records to make")] = 10_000
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="same seed and reference time: same bytes")] = 42
+    defect_rate: Annotated[float, Field(ge=0, le=1, description="share of records made defective on purpose")] = 0.0
+    locale: Annotated[
+        str, Field(pattern=r"^[a-z]{2,3}_[A-Z]{2}$", description="Faker locale of names and products")
+    ] = "en_US"
+    input_format: Annotated[
+        Literal["jsonl", "array"], Field(description="JSON Lines, or one JSON array")
+    ] = "jsonl"
+    distributed_threshold: Annotated[
+        int, Field(ge=1, description="above this many records the generator runs on Spark")
+    ] = 5_000_000
+    reference_time: ReferenceTime = ""
+
+
+class IngestParameters(StageParameters):
+    """Stage 2: what to read and how much of it may be defective."""
+
+    input_file: Annotated[
+        str, AfterValidator(_plain), Field(max_length=4096, description="own JSON file; empty: what stage 1 made")
+    ] = ""
+    max_reject_rate: Annotated[
+        float, Field(ge=0, le=1, description="share of rejected records above which the run fails")
+    ] = 0.1
+    reference_time: ReferenceTime = ""
+
+
+class ProcessParameters(StageParameters):
+    """Stage 3: how Spark cuts the work."""
+
+    partitions: Annotated[
+        int, Field(ge=0, le=10_000, description="Spark partitions of the result; 0: Spark decides by size")
+    ] = 0
+    reference_time: ReferenceTime = ""
+
+
+class TransformParameters(StageParameters):
+    """Stage 4: how dbt runs."""
+
+    dbt_threads: Annotated[int, Field(ge=1, le=64, description="dbt models built at the same time")] = 4
+    reference_time: ReferenceTime = ""
+
+
+class ExportParameters(StageParameters):
+    """Stage 5: what the output looks like."""
+
+    export_format: Annotated[
+        Literal["json", "jsonl", "csv", "parquet"], Field(description="format of the output file")
+    ] = "json"
+    compression: Annotated[
+        Literal["none", "gzip", "zstd"], Field(description="compression of the output file")
+    ] = "none"
+
+
+class RunParameters(
+    ExportParameters, TransformParameters, ProcessParameters, IngestParameters, GenerateParameters
+):
+    """All parameters of a run: the five stages' and the run's own."""
+
+    stage_timeout: Annotated[
+        int, Field(ge=1, le=7 * 86_400, description="seconds a stage may take before it is ended")
+    ] = 3_600
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Self:
+        """Build from outside values; raises `InvalidParameter` naming the first bad field and the reason."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _first_problem(cls, error) from None
+
+    def started_at(self, moment: datetime) -> Self:
+        """Fix the run's clock: an empty reference time becomes the moment the run starts."""
+        return self if self.reference_time else self.model_copy(update={"reference_time": moment.isoformat()})
+
+    def for_stage(self, stage: StageName) -> StageParameters:
+        """Return the slice of these parameters that one stage takes."""
+        model = STAGE_PARAMETERS[stage]
+        return model.model_validate(self.model_dump(include=set(model.model_fields)))
+
+
+STAGE_PARAMETERS: Mapping[StageName, type[StageParameters]] = {
+    StageName.GENERATE: GenerateParameters,
+    StageName.INGEST: IngestParameters,
+    StageName.PROCESS: ProcessParameters,
+    StageName.TRANSFORM: TransformParameters,
+    StageName.EXPORT: ExportParameters,
+}
+
+
+def _first_problem(model: type[BaseModel], error: ValidationError) -> InvalidParameter:
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return InvalidParameter(field, f"there is no such parameter; there are: {', '.join(sorted(model.model_fields))}")
+    return InvalidParameter(field, f"{problem['msg'].lower()}, not {str(problem['input'])[:100]!r}")

@@ -1,0 +1,64 @@
+"""Where things are and which secrets open them: read from the environment and `.env`, never from a notebook.
+
+Built by `load_settings()`, never at import. An unset component is embedded (see docs/components.md).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline_lib.artefacts import RunFolder
+from pipeline_lib.errors import InvalidSetting
+
+PROJECT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = PROJECT / "notebooks"
+DBT_PROJECT = PROJECT / "dbt"
+
+
+class Settings(BaseSettings):
+    """Names are the conventional ones of each component, so that what runs elsewhere runs here."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    database_url: SecretStr | None = Field(None, description="postgresql://…; unset: an embedded server")
+    amqp_url: SecretStr | None = Field(None, description="amqp://…; unset: events wait in their table")
+    spark_remote: SecretStr | None = Field(None, description="sc://…; unset: an own Spark Connect server")
+    prefect_api_url: str | None = Field(None, description="http://…/api; unset: an own Prefect server")
+    dd_agent_host: str = Field("127.0.0.1", description="where DogStatsD listens")
+    dd_dogstatsd_port: int = Field(8125, ge=1, le=65535, description="its UDP port")
+    dd_env: str = Field("dev", description="environment tag of metrics and logs")
+    dd_service: str = Field("notebook-workbench", description="service tag of metrics and logs")
+    dd_version: str = Field("0.1.0", description="version tag of metrics and logs")
+    workbench_home: Path = Field(Path(".workbench"), description="runs, services, logs")
+    workbench_lease_seconds: int = Field(30, ge=2, le=3600, description="a run whose owner is silent longer has crashed")
+
+    @cached_property
+    def home(self) -> Path:
+        """WORKBENCH_HOME, absolute; a relative one is below the project."""
+        return (PROJECT / self.workbench_home.expanduser()).resolve()
+
+    def run_folder(self, pipeline_id: str) -> RunFolder:
+        return RunFolder(self.home, pipeline_id)
+
+
+def load_settings() -> Settings:
+    """Read the settings; raises `InvalidSetting` naming the variable, never its value."""
+    try:
+        settings = Settings()  # type: ignore[call-arg]  # every field has a default
+    except ValidationError as error:
+        problem = error.errors(include_input=False)[0]
+        raise InvalidSetting(f"{str(problem['loc'][0]).upper()}: {problem['msg'].lower()}; see .env.example") from None
+    _check_scheme("DATABASE_URL", settings.database_url, ("postgresql", "postgres", "postgresql+psycopg2"))
+    _check_scheme("AMQP_URL", settings.amqp_url, ("amqp", "amqps"))
+    _check_scheme("SPARK_REMOTE", settings.spark_remote, ("sc",))
+    return settings
+
+
+def _check_scheme(name: str, url: SecretStr | None, schemes: tuple[str, ...]) -> None:
+    if url is not None and urlsplit(url.get_secret_value()).scheme not in schemes:
+        raise InvalidSetting(f"{name}: must begin with {schemes[0]}://; see .env.example")
