@@ -1,0 +1,66 @@
+"""Connects to the tracking database and brings its tables to the present version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import stamina
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from pipeline_lib.errors import ServiceUnavailable
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_MIGRATION_LOCK = 0x6E62_7762  # any constant will do, as long as every version of the workbench uses the same
+
+
+def _connection_is_lost(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error, OperationalError))
+
+
+patient = stamina.retry(on=_connection_is_lost, attempts=None, timeout=60.0, wait_initial=0.1, wait_max=2.0)
+"""Decorates a write that waits, up to a minute, for a database that restarts (P17). It must be safe to repeat."""
+
+
+def connect(database_url: str) -> Engine:
+    """Return an engine on an up-to-date schema; raises `ServiceUnavailable` naming host and port, never the password.
+
+    `database_url` is a libpq URI. Connections are checked before use, so that a restarted server is met by a new one.
+    """
+    url = make_url(database_url).set(drivername="postgresql+psycopg2")
+    engine = create_engine(
+        url, pool_pre_ping=True, pool_size=5, hide_parameters=True, connect_args={"connect_timeout": 10}
+    )
+    try:
+        migrate(engine)
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise ServiceUnavailable(f"database {url.render_as_string()}: {reason}; `workbench doctor` says more") from error
+    return engine
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the tables to the newest version; concurrent callers wait for each other on an advisory lock."""
+    if _is_current(engine):
+        return
+    with engine.begin() as connection:
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        command.upgrade(_config(connection), "head")
+
+
+def _is_current(engine: Engine) -> bool:
+    newest = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() == newest
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,102 @@
+"""Keeps a run's lease while it is worked on, hears of cancellation, and finds runs whose owner has died."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine, func, select, update
+from sqlalchemy.exc import DBAPIError
+
+from pipeline_lib.errors import LeaseLost
+from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking.events import Event, EventType, append
+from pipeline_lib.tracking.models import Pipeline, PipelineStage
+from pipeline_lib.tracking.runs import OwnedRun
+from pipeline_lib.tracking.states import RunStatus, StageStatus
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 2.0
+_ALIVE = [RunStatus.PENDING.value, RunStatus.RUNNING.value]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the owner of a run has to heed: `stop` is set on cancellation and when the lease is lost."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    lease_lost: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def held_lease(run: OwnedRun) -> Iterator[Watch]:
+    """Renew the run's lease in the background while the block lasts."""
+    watch, ended = Watch(), threading.Event()
+    renewer = threading.Thread(target=_renew, args=(run, watch, ended), name=f"lease {run.pipeline_id}", daemon=True)
+    renewer.start()
+    try:
+        yield watch
+    finally:
+        ended.set()
+        renewer.join()
+
+
+def _renew(run: OwnedRun, watch: Watch, ended: threading.Event) -> None:
+    pause = min(_LOOK_SECONDS, run.lease_seconds / 3)
+    while not ended.wait(pause):
+        try:
+            if run.renew_lease():
+                watch.stop.set()
+        except LeaseLost:
+            if not ended.is_set():
+                log.warning("lease lost", extra={"pipeline_id": run.pipeline_id})
+                watch.lease_lost.set()
+                watch.stop.set()
+            return
+        except DBAPIError as error:
+            log.warning("lease not renewed, trying again", extra={"error_type": type(error).__name__})
+
+
+def reap(engine: Engine) -> list[str]:
+    """Turn runs whose lease has expired, by the database's clock, into crashed ones; returns their ids.
+
+    Whoever looks at runs calls this. Rows that another process is just deciding about are left to it.
+    """
+    crashed = []
+    while (pipeline_id := _reap_one(engine)) is not None:
+        crashed.append(pipeline_id)
+    return crashed
+
+
+def _reap_one(engine: Engine) -> str | None:
+    expired = (Pipeline.status.in_(_ALIVE), Pipeline.lease_expires_at < func.clock_timestamp())
+    with engine.begin() as connection:
+        query = select(Pipeline.id).where(*expired).limit(1).with_for_update(skip_locked=True)
+        pipeline_id = connection.execute(query).scalar_one_or_none()
+        if pipeline_id is None:
+            return None
+        error = {"name": "Crashed", "message": "the process that ran it ended without a word"}
+        ending = {"lease_owner": None, "lease_expires_at": None, "finished_at": func.clock_timestamp(), "error": error}
+        connection.execute(
+            update(Pipeline).where(Pipeline.id == pipeline_id).values(status=RunStatus.CRASHED.value, **ending)
+        )
+        stages = connection.execute(
+            update(PipelineStage)
+            .where(PipelineStage.pipeline_id == pipeline_id, PipelineStage.status == StageStatus.RUNNING.value)
+            .values(status=StageStatus.CRASHED.value, finished_at=func.clock_timestamp(), error=error)
+            .returning(PipelineStage.name)
+        ).scalars()
+        failed = [Event(EventType.STAGE_FAILED, {**error, "status": "crashed"}, StageName(name)) for name in stages]
+        append(connection, pipeline_id, [*failed, Event(EventType.RUN_CRASHED, error)])
+    return pipeline_id
+
+
+def request_cancel(engine: Engine, pipeline_id: str) -> bool:
+    """Ask the owner of a run to cancel it; returns False when the run has ended already or does not exist."""
+    where = (Pipeline.id == pipeline_id, Pipeline.status.in_(_ALIVE))
+    with engine.begin() as connection:
+        asked = update(Pipeline).where(*where).values(cancel_requested_at=func.clock_timestamp())
+        return connection.execute(asked).rowcount == 1

@@ -1,0 +1,13 @@
+"""Alembic's entry: runs the migrations on the connection that `database.migrate` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from pipeline_lib.tracking.models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=Base.metadata, transaction_per_migration=False
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,93 @@
+"""The tables that say what is known about runs. PostgreSQL is the truth; everything else mirrors it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from pipeline_lib.tracking.states import RunStatus, StageStatus
+
+_NOW = text("clock_timestamp()")
+
+
+def _one_of(column: str, states: type[RunStatus] | type[StageStatus]) -> CheckConstraint:
+    return CheckConstraint(f"{column} in ({', '.join(repr(state.value) for state in states)})", name=column)
+
+
+class Base(DeclarativeBase):
+    """Column types shared by all tables: text without length, times with zone, JSON as jsonb."""
+
+    type_annotation_map = {str: Text, datetime: DateTime(timezone=True), dict[str, Any]: JSONB, int: BigInteger}
+
+
+class Pipeline(Base):
+    """One row per run. `lease_*` say who may write about it; `event_sequence` is the number of its last event."""
+
+    __tablename__ = "pipelines"
+    __table_args__ = (
+        _one_of("status", RunStatus),
+        Index("pipelines_by_creation", "created_at"),
+        Index("pipelines_alive", "lease_expires_at", postgresql_where=text("status in ('pending', 'running')")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str]
+    trigger: Mapped[str]
+    attempt: Mapped[int] = mapped_column(server_default="1")
+    parameters: Mapped[dict[str, Any]]
+    counts: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    input_file: Mapped[str | None]
+    output_file: Mapped[str | None]
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    prefect_flow_run_id: Mapped[str | None]
+    idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    lease_owner: Mapped[uuid.UUID | None] = mapped_column(UUID)
+    lease_expires_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    event_sequence: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class PipelineStage(Base):
+    """One row per stage of a run: its latest attempt. Earlier attempts stand in the events."""
+
+    __tablename__ = "pipeline_stages"
+    __table_args__ = (_one_of("status", StageStatus),)
+
+    pipeline_id: Mapped[str] = mapped_column(ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    status: Mapped[str]
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    interactive: Mapped[bool] = mapped_column(server_default="false")
+    counts: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    manifest: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class PipelineEvent(Base):
+    """The durable event log and the outbox in one: `published_at` is null until the broker has confirmed."""
+
+    __tablename__ = "pipeline_events"
+    __table_args__ = (
+        UniqueConstraint("pipeline_id", "sequence", name="pipeline_events_in_order"),
+        Index("pipeline_events_outbox", "pipeline_id", "sequence", postgresql_where=text("published_at is null")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
+    pipeline_id: Mapped[str] = mapped_column(ForeignKey("pipelines.id", ondelete="CASCADE"))
+    sequence: Mapped[int]
+    type: Mapped[str]
+    stage: Mapped[str | None]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    published_at: Mapped[datetime | None]

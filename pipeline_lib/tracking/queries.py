@@ -1,0 +1,77 @@
+"""Reads what is known about runs. Every caller that looks also reaps, so that no run seems alive that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine, RowMapping, func, select, text
+
+from pipeline_lib.errors import UnknownRun
+from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking.lease import reap
+from pipeline_lib.tracking.models import Pipeline, PipelineEvent, PipelineStage
+from pipeline_lib.tracking.states import STAGE_DONE
+
+RECORD_COUNTS = ("generated", "ingested", "rejected", "processed", "transformed", "exported")
+
+
+def run_row(engine: Engine, pipeline_id: str) -> RowMapping:
+    """Return the run's row; raises `UnknownRun`."""
+    reap(engine)
+    with engine.connect() as connection:
+        row = connection.execute(select(Pipeline.__table__).where(Pipeline.id == pipeline_id)).mappings().first()
+    if row is None:
+        raise UnknownRun(f"run {pipeline_id!r}: unknown; `workbench runs` lists them")
+    return row
+
+
+def stage_rows(engine: Engine, pipeline_id: str) -> list[RowMapping]:
+    """Return the run's five stages in their order."""
+    query = (
+        select(PipelineStage.__table__)
+        .where(PipelineStage.pipeline_id == pipeline_id)
+        .order_by(PipelineStage.position)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query).mappings())
+
+
+def latest_run(engine: Engine, done: StageName | None = None) -> str | None:
+    """Return the newest run in which stage `done` has its result (None: the newest run at all)."""
+    query = select(Pipeline.id).order_by(Pipeline.created_at.desc(), Pipeline.id.desc()).limit(1)
+    if done is not None:
+        query = query.join(PipelineStage).where(
+            PipelineStage.name == done.value, PipelineStage.status.in_([status.value for status in STAGE_DONE])
+        )
+    with engine.connect() as connection:
+        return connection.execute(query).scalar_one_or_none()
+
+
+def key_figures(engine: Engine, limit: int = 20) -> list[RowMapping]:
+    """Return the newest runs' key figures, newest first (SQL view `key_figures`)."""
+    reap(engine)
+    query = text("select * from key_figures order by created_at desc, pipeline_id desc limit :limit")
+    with engine.connect() as connection:
+        return list(connection.execute(query, {"limit": limit}).mappings())
+
+
+def events_after(engine: Engine, pipeline_id: str, sequence: int = 0) -> list[PipelineEvent]:
+    """Return the run's events with a higher sequence number, in order."""
+    table = PipelineEvent.__table__.c
+    query = select(PipelineEvent.__table__).where(table.pipeline_id == pipeline_id, table.sequence > sequence)
+    with engine.connect() as connection:
+        return [PipelineEvent(**row) for row in connection.execute(query.order_by(table.sequence)).mappings()]
+
+
+def waiting_events(engine: Engine) -> int:
+    """Return how many events the broker has not confirmed yet."""
+    query = select(func.count()).select_from(PipelineEvent).where(PipelineEvent.published_at.is_(None))
+    with engine.connect() as connection:
+        return connection.execute(query).scalar_one()
+
+
+def record_counts(counts: Mapping[str, int]) -> dict[str, int | None]:
+    """Return the six record counts of the contract; own input counts as generated what was read."""
+    merged = {"generated": counts.get("read"), **counts}
+    return {name: merged.get(name) for name in RECORD_COUNTS}

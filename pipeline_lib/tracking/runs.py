@@ -1,0 +1,175 @@
+"""Creates runs and lets one owner at a time write about them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from pipeline_lib.artefacts import Manifest, new_run_id
+from pipeline_lib.errors import LeaseLost
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.tracking.database import patient
+from pipeline_lib.tracking.events import Event, EventType, append, is_written
+from pipeline_lib.tracking.models import Pipeline, PipelineStage
+from pipeline_lib.tracking.states import TERMINAL, RunStatus, StageStatus, check_run_way
+
+_NOW = func.clock_timestamp()
+Change = Callable[[Connection], object]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run comes from: `trigger` is cli, page, prefect or notebook; the key makes a repeated request one run."""
+
+    trigger: str
+    idempotency_key: str | None = None
+
+
+def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_seconds: int) -> OwnedRun:
+    """Write a pending run with its five stages and return it, owned by the caller for `lease_seconds`."""
+    run = OwnedRun(engine, new_run_id(), uuid.uuid4(), lease_seconds)
+    fixed = parameters.started_at(datetime.now(UTC))
+    with engine.begin() as connection:
+        connection.execute(
+            insert(Pipeline).values(
+                id=run.pipeline_id,
+                status=RunStatus.PENDING.value,
+                trigger=origin.trigger,
+                idempotency_key=origin.idempotency_key,
+                parameters=fixed.model_dump(mode="json"),
+                input_file=fixed.input_file or None,
+                lease_owner=run.owner,
+                lease_expires_at=run.lease_end(),
+            )
+        )
+        connection.execute(insert(PipelineStage), [_pending(run.pipeline_id, stage) for stage in StageName])
+    return run
+
+
+@dataclass(frozen=True)
+class OwnedRun:
+    """The right to write about one run. Every write is one transaction: the state and the event that tells of it.
+
+    Every method raises `LeaseLost` once somebody else has decided about the run, and `IllegalTransition` for a way
+    that does not exist. A database that restarts is waited for, up to a minute; a repeated write counts once.
+    """
+
+    engine: Engine
+    pipeline_id: str
+    owner: uuid.UUID
+    lease_seconds: int
+
+    def lease_end(self) -> Any:
+        """Return when a lease renewed now ends, as an expression on the database's clock."""
+        return _NOW + timedelta(seconds=self.lease_seconds)
+
+    def start(self, flow_run_id: str | None = None) -> None:
+        """Set the run running; `flow_run_id` is Prefect's name for it."""
+        values = {"started_at": _NOW, "prefect_flow_run_id": flow_run_id, "error": None}
+        self._move(RunStatus.RUNNING, Event(EventType.RUN_STARTED, {"prefect_flow_run_id": flow_run_id}), values)
+
+    def complete(self, output_file: str | None, also: Change | None = None) -> None:
+        """End the run well; `also` happens in the same transaction (the publication of its marts)."""
+        event = Event(EventType.RUN_COMPLETED, {"output_file": output_file})
+        self._move(RunStatus.COMPLETED, event, {"output_file": output_file}, also)
+
+    def end_badly(self, status: RunStatus, error: Mapping[str, Any]) -> None:
+        """End the run as failed or cancelled, and say why."""
+        self._move(status, Event(EventType(f"run.{status}"), error), {"error": dict(error)})
+
+    def stage_started(self, stage: StageName, *, interactive: bool = False) -> int:
+        """Open the next attempt of a stage; returns its number, from 1."""
+        values = {"attempt": PipelineStage.attempt + 1, "started_at": _NOW, "finished_at": None, "error": None}
+        change = self._stage_change(stage, StageStatus.RUNNING, interactive=interactive, **values)
+        self._write([Event(EventType.STAGE_STARTED, {"interactive": interactive}, stage)], change)
+        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage.value)
+        with self.engine.connect() as connection:
+            return connection.execute(select(PipelineStage.attempt).where(*where)).scalar_one()
+
+    def stage_completed(self, stage: StageName, manifest: Manifest, announcement: Event | None = None) -> None:
+        """Record a stage whose manifest has been verified, and what it announces to others."""
+
+        def change(connection: Connection) -> None:
+            values = {"manifest": manifest.model_dump(mode="json"), "counts": manifest.counts, "finished_at": _NOW}
+            self._stage_change(stage, StageStatus.COMPLETED, **values)(connection)
+            self._set_run(connection, counts=Pipeline.counts.op("||")(manifest.counts))
+
+        events = [announcement] if announcement else []
+        self._write([Event(EventType.STAGE_COMPLETED, {"counts": manifest.counts}, stage), *events], change)
+
+    def stage_ended_badly(
+        self, stage: StageName, status: StageStatus, error: Mapping[str, Any], *, retrying: bool = False
+    ) -> None:
+        """Record an attempt that failed or was cancelled; `retrying` announces the next one."""
+        events = [Event(EventType.STAGE_FAILED, {**error, "status": status}, stage)]
+        if retrying:
+            events.append(Event(EventType.STAGE_RETRYING, {}, stage))
+        self._write(events, self._stage_change(stage, status, error=dict(error), finished_at=_NOW))
+
+    def stage_passed(self, stage: StageName, status: StageStatus, reason: str) -> None:
+        """Record a stage that need not run: reused or skipped, and why."""
+        event = Event(EventType(f"stage.{status}"), {"reason": reason}, stage)
+        self._write([event], self._stage_change(stage, status))
+
+    def record(self, *events: Event) -> None:
+        """Write events that change no state: cells."""
+        self._write(events, lambda _connection: None)
+
+    def renew_lease(self) -> bool:
+        """Extend the lease from the database's clock; returns whether somebody asked to cancel."""
+        where = (Pipeline.id == self.pipeline_id, Pipeline.lease_owner == self.owner)
+        renewal = update(Pipeline).where(*where).values(lease_expires_at=self.lease_end())
+        with self.engine.begin() as connection:
+            row = connection.execute(renewal.returning(Pipeline.cancel_requested_at)).first()
+        if row is None:
+            raise LeaseLost(f"run {self.pipeline_id}: no longer owned by this process")
+        return row.cancel_requested_at is not None
+
+    def _move(self, target: RunStatus, event: Event, values: Mapping[str, Any], also: Change | None = None) -> None:
+        ending = {"lease_owner": None, "lease_expires_at": None, "finished_at": _NOW} if target in TERMINAL else {}
+
+        def change(connection: Connection) -> None:
+            check_run_way(self.pipeline_id, self._present(connection), target)
+            if also is not None:
+                also(connection)
+            self._set_run(connection, status=target.value, **values, **ending)
+
+        self._write([event], change)
+
+    @patient
+    def _write(self, events: Sequence[Event], change: Change) -> None:
+        """Lock the run's row, check the owner, change, append the events, commit: all or nothing, and once."""
+        with self.engine.begin() as connection:
+            if is_written(connection, events[0]):
+                return
+            self._check_owner(connection)
+            change(connection)
+            append(connection, self.pipeline_id, events)
+
+    def _check_owner(self, connection: Connection) -> None:
+        where = Pipeline.id == self.pipeline_id
+        owner = connection.execute(select(Pipeline.lease_owner).where(where).with_for_update()).scalar_one_or_none()
+        if owner != self.owner:
+            raise LeaseLost(f"run {self.pipeline_id}: no longer owned by this process; it writes nothing more")
+
+    def _present(self, connection: Connection) -> RunStatus:
+        return RunStatus(connection.execute(select(Pipeline.status).where(Pipeline.id == self.pipeline_id)).scalar_one())
+
+    def _set_run(self, connection: Connection, **values: Any) -> None:
+        connection.execute(update(Pipeline).where(Pipeline.id == self.pipeline_id).values(**values))
+
+    def _stage_change(self, stage: StageName, status: StageStatus, **values: Any) -> Change:
+        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage.value)
+        return lambda connection: connection.execute(
+            update(PipelineStage).where(*where).values(status=status.value, **values)
+        )
+
+
+def _pending(pipeline_id: str, stage: StageName) -> dict[str, Any]:
+    position = list(StageName).index(stage) + 1
+    return {"pipeline_id": pipeline_id, "name": stage.value, "position": position, "status": StageStatus.PENDING.value}
