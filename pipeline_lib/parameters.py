@@ -152,4 +152,5 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> InvalidPar
     field = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return InvalidParameter(field, f"there is no such parameter; there are: {', '.join(sorted(model.model_fields))}")
-    return InvalidParameter(field, f"{problem['msg'].lower()}, not {str(problem['input'])[:100]!r}")
+    reason = problem["msg"].removeprefix("Value error, ")
+    return InvalidParameter(field, f"{reason[0].lower()}{reason[1:]}, not {str(problem['input'])[:100]!r}")

@@ -23,7 +23,7 @@ DBT_PROJECT = PROJECT / "dbt"
 class Settings(BaseSettings):
     """Names are the conventional ones of each component, so that what runs elsewhere runs here."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_file=PROJECT / ".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
     database_url: SecretStr | None = Field(None, description="postgresql://…; unset: an embedded server")
     amqp_url: SecretStr | None = Field(None, description="amqp://…; unset: events wait in their table")

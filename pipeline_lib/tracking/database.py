@@ -40,7 +40,7 @@ def connect(database_url: str) -> Engine:
         migrate(engine)
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0]
-        raise ServiceUnavailable(f"database {url.render_as_string()}: {reason}; `workbench doctor` says more") from error
+        raise ServiceUnavailable(f"database {url.render_as_string()}: {reason}; see `workbench doctor`") from error
     return engine
 
 

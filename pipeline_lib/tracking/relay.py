@@ -55,7 +55,8 @@ def publish_waiting(engine: Engine, channel: BlockingChannel) -> Delivery:
 
     A relay killed between confirmation and mark publishes again: at least once.
     """
-    published, blocked_runs = 0, {}
+    published = 0
+    blocked_runs: dict[str, int] = {}
     with engine.connect() as connection:
         if not connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": _RELAY_LOCK}).scalar_one():
             return Delivery()

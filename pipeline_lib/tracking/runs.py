@@ -158,7 +158,8 @@ class OwnedRun:
             raise LeaseLost(f"run {self.pipeline_id}: no longer owned by this process; it writes nothing more")
 
     def _present(self, connection: Connection) -> RunStatus:
-        return RunStatus(connection.execute(select(Pipeline.status).where(Pipeline.id == self.pipeline_id)).scalar_one())
+        query = select(Pipeline.status).where(Pipeline.id == self.pipeline_id)
+        return RunStatus(connection.execute(query).scalar_one())
 
     def _set_run(self, connection: Connection, **values: Any) -> None:
         connection.execute(update(Pipeline).where(Pipeline.id == self.pipeline_id).values(**values))

@@ -1,0 +1,98 @@
+"""Logging of entry points: readable on a terminal, one JSON object a line everywhere else.
+
+Libraries only `getLogger(__name__)`. Run and stage come from the context (`in_run`), so every line carries them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from pipeline_lib.settings import Settings
+
+_CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("log_context", default={})  # noqa: B039  never mutated
+_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):([^\s/@]+)@")
+_TOKEN = re.compile(r"(?i)\b(token|password|secret)=([^\s;&'\"]+)")
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_FILE_BYTES = 20_000_000
+
+
+def redacted(text: str) -> str:
+    """Return `text` with passwords in URLs and `token=` values replaced by ***."""
+    return _TOKEN.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", text))
+
+
+@contextmanager
+def in_run(**fields: str) -> Iterator[None]:
+    """Add `pipeline_id`, `stage` … to every log line of the block."""
+    token = _CONTEXT.set({**_CONTEXT.get(), **fields})
+    try:
+        yield
+    finally:
+        _CONTEXT.reset(token)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with Datadog's reserved attributes `dd.service`, `dd.env` and `dd.version`."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._tags = {
+            "dd.service": settings.dd_service,
+            "dd.env": settings.dd_env,
+            "dd.version": settings.dd_version,
+        }
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        line = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "status": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._tags,
+            **_CONTEXT.get(),
+            **extra,
+        }
+        if record.exc_info:
+            line["error.stack"] = self.formatException(record.exc_info)
+        return redacted(json.dumps(line, default=str, ensure_ascii=False))
+
+
+def configure(settings: Settings, *, verbose: bool = False) -> None:
+    """Send logs to `<home>/logs/workbench.log` as JSON, and to stderr: readable on a terminal, JSON otherwise."""
+    root = logging.getLogger()
+    root.handlers.clear()
+    root.setLevel(logging.INFO)
+    root.addHandler(_file_handler(settings.home / "logs" / "workbench.log", JsonFormatter(settings)))
+    on_screen = _screen_handler(settings)
+    on_screen.setLevel(logging.INFO if verbose else logging.WARNING)
+    root.addHandler(on_screen)
+    for noisy in ("alembic", "httpx", "pika", "traitlets", "papermill", "py4j", "pyspark"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=3, encoding="utf-8", delay=True)
+    handler.setFormatter(formatter)
+    return handler
+
+
+def _screen_handler(settings: Settings) -> logging.Handler:
+    if sys.stderr.isatty():
+        return RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(settings))
+    return handler

@@ -1,0 +1,43 @@
+"""Sends a run's figures to DogStatsD. Tags stay few: no run id ever becomes a tag. Without an agent nothing is lost
+but the metrics, and nothing waits: each is one UDP datagram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from datadog.dogstatsd.base import DogStatsd
+
+from pipeline_lib.artefacts import Manifest
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of the workbench, by their names; one method per thing that happens."""
+
+    client: DogStatsd
+
+    def run_ended(self, figures: Mapping[str, Any], waiting_events: int) -> None:
+        """Send what a row of the view `key_figures` says about a run that has ended."""
+        self.client.increment("pipeline.runs", tags=[f"status:{figures['status']}"])
+        self.client.distribution("pipeline.duration", float(figures["total_seconds"] or 0))
+        self.client.gauge("pipeline.success_rate", float(figures["success_rate"] or 0))
+        self.client.gauge("pipeline.outbox_pending", waiting_events)
+
+    def stage_completed(self, stage: str, seconds: float, manifest: Manifest) -> None:
+        """Send a stage's seconds, records, rejects by reason, and seconds of each dbt model."""
+        counts, details = manifest.counts, manifest.details
+        self.client.distribution("pipeline.stage.duration", seconds, tags=[f"stage:{stage}"])
+        records = max((value for name, value in counts.items() if name != "rejected"), default=0)
+        self.client.increment("pipeline.records_processed", records, tags=[f"stage:{stage}"])
+        for reason, count in details.get("rejects_by_reason", {}).items():
+            self.client.increment("pipeline.records_rejected", count, tags=[f"reason:{reason}"])
+        for model in details.get("models", []):
+            tags = [f"model:{model['name']}", f"status:{model['status']}"]
+            self.client.distribution("dbt.model.duration", model["seconds"], tags=tags)
+
+    def stage_failed(self, stage: str, error_type: str) -> None:
+        """Count a failed attempt by the class of its error."""
+        self.client.increment("pipeline.errors", tags=[f"stage:{stage}", f"error_type:{error_type}"])
