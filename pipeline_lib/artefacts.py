@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +28,7 @@ from pipeline_lib.parameters import StageName
 MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
 _CHUNK = 1 << 20
+_PACKAGES = ("notebook-workbench", "dbt-core", "dbt-postgres", "faker", "numpy", "polars", "pyarrow", "pyspark")
 
 
 def new_run_id() -> str:
@@ -86,7 +89,10 @@ class Artefact(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a stage left behind. The stage counts as done only while every artefact still matches it."""
+    """What a stage left behind. The stage counts as done only while every artefact still matches it.
+
+    `inputs` are the sha256 of what the stage read, by path relative to the run's folder (own input: absolute).
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,6 +100,7 @@ class Manifest(BaseModel):
     stage: StageName
     parameters: dict[str, Any]
     counts: dict[str, int]
+    inputs: dict[str, str]
     artefacts: tuple[Artefact, ...]
     details: dict[str, Any]
     versions: dict[str, str]
@@ -122,6 +129,11 @@ def describe_artefact(folder: Path, path: str, rows: int | None) -> Artefact:
     """Measure one file of a stage's folder."""
     file = folder / path
     return Artefact(path=path, rows=rows, bytes=file.stat().st_size, sha256=sha256_of(file))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that shape the artefacts."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def sha256_of(path: Path) -> str:

@@ -61,7 +61,10 @@ class Pipeline(Base):
 
 
 class PipelineStage(Base):
-    """One row per stage of a run: its latest attempt. Earlier attempts stand in the events."""
+    """One row per stage of a run: its latest attempt. Earlier attempts stand in the events.
+
+    `progress` holds cell, cells, records and total while the stage runs: for people who watch, never for decisions.
+    """
 
     __tablename__ = "pipeline_stages"
     __table_args__ = (_one_of("status", StageStatus),)
@@ -71,6 +74,7 @@ class PipelineStage(Base):
     position: Mapped[int]
     status: Mapped[str]
     attempt: Mapped[int] = mapped_column(server_default="0")
+    progress: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     interactive: Mapped[bool] = mapped_column(server_default="false")
     counts: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     manifest: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))

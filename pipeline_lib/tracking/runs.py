@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.artefacts import Manifest, new_run_id
 from pipeline_lib.errors import LeaseLost
@@ -18,6 +20,7 @@ from pipeline_lib.tracking.events import Event, EventType, append, is_written
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
 from pipeline_lib.tracking.states import TERMINAL, RunStatus, StageStatus, check_run_way
 
+log = logging.getLogger(__name__)
 _NOW = func.clock_timestamp()
 Change = Callable[[Connection], object]
 
@@ -30,9 +33,13 @@ class Origin:
     idempotency_key: str | None = None
 
 
-def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_seconds: int) -> OwnedRun:
-    """Write a pending run with its five stages and return it, owned by the caller for `lease_seconds`."""
-    run = OwnedRun(engine, new_run_id(), uuid.uuid4(), lease_seconds)
+def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_seconds: int | None) -> OwnedRun:
+    """Write a pending run with its five stages and return it, owned by the caller for `lease_seconds`.
+
+    Without a lease nobody owns it: a person steps through it by hand.
+    """
+    owner = uuid.uuid4() if lease_seconds else None
+    run = OwnedRun(engine, new_run_id(), owner, lease_seconds or 0)
     fixed = parameters.started_at(datetime.now(UTC))
     with engine.begin() as connection:
         connection.execute(
@@ -44,7 +51,7 @@ def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_
                 parameters=fixed.model_dump(mode="json"),
                 input_file=fixed.input_file or None,
                 lease_owner=run.owner,
-                lease_expires_at=run.lease_end(),
+                lease_expires_at=run.lease_end() if owner else None,
             )
         )
         connection.execute(insert(PipelineStage), [_pending(run.pipeline_id, stage) for stage in StageName])
@@ -57,11 +64,12 @@ class OwnedRun:
 
     Every method raises `LeaseLost` once somebody else has decided about the run, and `IllegalTransition` for a way
     that does not exist. A database that restarts is waited for, up to a minute; a repeated write counts once.
+    An `owner` of None may write while nobody owns the run: a person stepping through a notebook.
     """
 
     engine: Engine
     pipeline_id: str
-    owner: uuid.UUID
+    owner: uuid.UUID | None
     lease_seconds: int
 
     def lease_end(self) -> Any:
@@ -119,6 +127,16 @@ class OwnedRun:
     def record(self, *events: Event) -> None:
         """Write events that change no state: cells."""
         self._write(events, lambda _connection: None)
+
+    def note_progress(self, stage: StageName, progress: Mapping[str, Any]) -> None:
+        """Show how far a stage is (cell, cells, records, total); lost without harm when the database is away."""
+        change = self._stage_change(stage, StageStatus.RUNNING, progress=dict(progress))
+        try:
+            with self.engine.begin() as connection:
+                self._check_owner(connection)
+                change(connection)
+        except DBAPIError as error:
+            log.warning("progress not noted", extra={"error_type": type(error).__name__})
 
     def renew_lease(self) -> bool:
         """Extend the lease from the database's clock; returns whether somebody asked to cancel."""

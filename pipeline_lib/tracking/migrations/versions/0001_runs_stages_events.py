@@ -88,6 +88,7 @@ def _create_stages() -> None:
         sa.Column("position", sa.BigInteger, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("attempt", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("progress", JSONB, nullable=False, server_default="{}"),
         sa.Column("interactive", sa.Boolean, nullable=False, server_default="false"),
         sa.Column("counts", JSONB, nullable=False, server_default="{}"),
         sa.Column("manifest", JSONB),

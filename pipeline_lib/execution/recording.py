@@ -1,0 +1,108 @@
+"""Records what stages leave behind: verified first, then written with the events that announce it.
+
+Used by the flow (headless) and by a notebook stepped through by hand alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder, versions, written_whole
+from pipeline_lib.errors import ManifestBroken
+from pipeline_lib.parameters import StageName
+from pipeline_lib.stages.conservation import check_borders
+from pipeline_lib.stages.publication import publish
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.events import Event, EventType
+from pipeline_lib.tracking.runs import OwnedRun
+from pipeline_lib.tracking.states import STAGE_DONE, RunStatus
+
+_ANNOUNCED = {StageName.INGEST: EventType.DATASET_INGESTED, StageName.EXPORT: EventType.DATASET_EXPORTED}
+
+
+def verified_manifest(folder: RunFolder, stage: StageName) -> Manifest:
+    """Return the stage's manifest after comparing every artefact and every border with it.
+
+    Raises `ManifestBroken` or `ConservationBroken`: a kernel that ended well proves nothing by itself (P7).
+    """
+    manifest = Manifest.read(folder.stage(stage))
+    if (manifest.pipeline_id, manifest.stage) != (folder.pipeline_id, stage):
+        raise ManifestBroken(f"{folder.stage(stage) / MANIFEST}: is that of run {manifest.pipeline_id}")
+    manifest.verify(folder.stage(stage))
+    check_borders(stage, {**counts_before(folder, stage), **manifest.counts})
+    return manifest
+
+
+def counts_before(folder: RunFolder, stage: StageName) -> dict[str, int]:
+    """Return the counts of all stages before `stage` that left a manifest."""
+    counts: dict[str, int] = {}
+    for earlier in list(StageName)[: list(StageName).index(stage)]:
+        if (folder.stage(earlier) / MANIFEST).exists():
+            counts |= Manifest.read(folder.stage(earlier)).counts
+    return counts
+
+
+def record_stage(run: OwnedRun, folder: RunFolder, manifest: Manifest) -> None:
+    """Write a verified stage as completed, and announce its dataset to the event bus."""
+    run.stage_completed(manifest.stage, manifest, _announcement(folder, manifest))
+
+
+def _announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
+    kind = _ANNOUNCED.get(manifest.stage)
+    if kind is None:
+        return None
+    artefact = manifest.artefacts[0]
+    data: dict[str, Any] = {
+        "path": str(folder.stage(manifest.stage) / artefact.path),
+        "rows": artefact.rows,
+        "rejects": manifest.counts.get("rejected"),
+        "bytes": artefact.bytes,
+        "sha256": artefact.sha256,
+    }
+    return Event(kind, data, manifest.stage)
+
+
+def complete_run(run: OwnedRun, folder: RunFolder) -> None:
+    """End a run whose stages are all done: manifest, output file, and the marts published with the final state."""
+    row = queries.run_row(run.engine, run.pipeline_id)
+    _write_run_manifest(folder, row["parameters"], row["counts"])
+    exported = Manifest.read(folder.stage(StageName.EXPORT)).artefacts[0]
+    output = folder.stage(StageName.EXPORT) / exported.path
+    created_at: datetime = row["created_at"]
+
+    def publication(connection: Connection) -> None:
+        publish(connection, run.pipeline_id, created_at)
+
+    run.complete(str(output), also=publication)
+
+
+def complete_if_done(run: OwnedRun, folder: RunFolder) -> bool:
+    """End a run that is stepped through by hand once its last stage is done; returns whether it has ended now."""
+    stages = queries.stage_rows(run.engine, run.pipeline_id)
+    pending = queries.run_row(run.engine, run.pipeline_id)["status"] == RunStatus.PENDING
+    if not pending or any(stage["status"] not in STAGE_DONE for stage in stages):
+        return False
+    run.start()
+    complete_run(run, folder)
+    return True
+
+
+def _write_run_manifest(folder: RunFolder, parameters: Mapping[str, Any], counts: Mapping[str, int]) -> None:
+    document = {
+        "pipeline_id": folder.pipeline_id,
+        "parameters": parameters,
+        "records": queries.record_counts(counts),
+        "stages": {
+            stage.value: Manifest.read(folder.stage(stage)).model_dump(mode="json", include={"counts", "artefacts"})
+            for stage in StageName
+            if (folder.stage(stage) / MANIFEST).exists()
+        },
+        "versions": versions(),
+    }
+    with written_whole(folder.path / MANIFEST) as file:
+        file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))

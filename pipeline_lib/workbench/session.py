@@ -1,0 +1,197 @@
+"""What a stage's notebook holds in its hands: its run's folder, input, services, and the way to finish.
+
+The same calls serve both ways a notebook runs. Headless, the flow has made the run, holds its lease, and records the
+stage after it has verified the manifest. By hand (in JupyterLab), the session finds or makes the run, starts the
+services it needs for as long as the kernel lives, and records the stage itself, marked interactive.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from sqlalchemy import Engine, RowMapping
+
+from pipeline_lib.artefacts import Manifest, RunFolder, StageResult, describe_artefact, schema_of, sha256_of, versions
+from pipeline_lib.errors import UnknownRun
+from pipeline_lib.execution.recording import complete_if_done, counts_before, record_stage, verified_manifest
+from pipeline_lib.parameters import STAGE_PARAMETERS, RunParameters, StageName, StageParameters
+from pipeline_lib.services import postgres, spark
+from pipeline_lib.settings import Settings, load_settings
+from pipeline_lib.stages.chain import stage_before
+from pipeline_lib.stages.conservation import check_borders
+from pipeline_lib.tracking import database, queries
+from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from pipeline_lib.tracking.states import StageStatus
+from pipeline_lib.workbench.progress import CellProgress
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+HEADLESS = "WORKBENCH_HEADLESS"
+
+
+def open_stage(pipeline_id: str, parameters: StageParameters) -> StageSession:
+    """Open a stage for the cells that follow; its kind is that of `parameters`.
+
+    Without a `pipeline_id` it works on the newest run that has the stage's input; the first stage, and ingestion of
+    an own file, start a new run. Raises `UnknownRun` when there is none, and what reaching the database raises.
+    """
+    settings = load_settings()
+    services = ExitStack()
+    database_url = services.enter_context(postgres.held(settings))
+    engine = database.connect(database_url)
+    stage = next(name for name, model in STAGE_PARAMETERS.items() if type(parameters) is model)
+    run_id = pipeline_id or _find_run(engine, stage, parameters)
+    row = queries.run_row(engine, run_id)
+    values = parameters.model_dump() | {"reference_time": row["parameters"]["reference_time"]}
+    session = StageSession(settings, engine, services, row, stage, type(parameters)(**values), database_url)
+    session.begin()
+    return session
+
+
+def _find_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
+    before = stage_before(stage)
+    if before is None or getattr(parameters, "input_file", ""):
+        return _new_run(engine, stage, parameters)
+    newest = queries.latest_run(engine, done=before)
+    if newest is None:
+        raise UnknownRun(f"no run has a finished stage {before} yet: run its notebook first, or `workbench run`")
+    return newest
+
+
+def _new_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
+    run = create_run(engine, RunParameters.checked(parameters.model_dump()), Origin("notebook"), lease_seconds=None)
+    if stage is StageName.INGEST:
+        run.stage_passed(StageName.GENERATE, StageStatus.SKIPPED, "own input file")
+    return run.pipeline_id
+
+
+@dataclass(frozen=True)
+class StageSession:
+    """One stage of one run, open in a notebook."""
+
+    settings: Settings
+    engine: Engine
+    services: ExitStack
+    run: RowMapping
+    stage: StageName
+    parameters: Any
+    database_url: str = field(repr=False)
+    shown: CellProgress = field(default_factory=CellProgress, repr=False)
+
+    @property
+    def pipeline_id(self) -> str:
+        """The run's id."""
+        return str(self.run["id"])
+
+    @property
+    def schema(self) -> str:
+        """The PostgreSQL schema of the run's tables and marts."""
+        return schema_of(self.pipeline_id)
+
+    @property
+    def created_at(self) -> datetime:
+        """When the run was created: the time that names its output file."""
+        created: datetime = self.run["created_at"]
+        return created
+
+    @property
+    def headless(self) -> bool:
+        """Whether the flow runs this notebook, and records what becomes of it."""
+        return bool(os.environ.get(HEADLESS))
+
+    @property
+    def run_folder(self) -> RunFolder:
+        """Where all stages of the run keep their artefacts."""
+        return self.settings.run_folder(self.pipeline_id)
+
+    @property
+    def folder(self) -> Path:
+        """Where this stage keeps its artefacts."""
+        return self.run_folder.stage(self.stage)
+
+    @property
+    def source(self) -> Path:
+        """The JSON file to ingest: the run's own input, or what stage 1 generated."""
+        own = self.run["parameters"]["input_file"]
+        return Path(own) if own else self.artefact(StageName.GENERATE)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """A Spark session on the run's Spark Connect server."""
+        from pyspark.sql.connect.session import SparkSession
+
+        url = self.services.enter_context(spark.held(self.settings))
+        return SparkSession.builder.remote(url).create()
+
+    def manifest(self, stage: StageName) -> Manifest:
+        """Return what an earlier stage of this run left behind; raises `ManifestBroken` when it has not."""
+        return Manifest.read(self.run_folder.stage(stage))
+
+    def artefact(self, stage: StageName) -> Path:
+        """Return the first artefact of an earlier stage: the one that the next stage reads."""
+        return self.run_folder.stage(stage) / self.manifest(stage).artefacts[0].path
+
+    def begin(self) -> None:
+        """Make the stage's folder; by hand, also record that the stage is being worked on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.headless:
+            self._by_hand.stage_started(self.stage, interactive=True)
+
+    def progress(self, done: int, total: int | None) -> None:
+        """Show how far the running cell is, here and to everybody who watches the run."""
+        self.shown.show(done, total)
+
+    def finish(self, result: StageResult) -> Manifest:
+        """Check row conservation, write the stage's manifest, and by hand also record the stage as completed.
+
+        Raises `ConservationBroken` when records were lost or made on the way here.
+        """
+        counts = {**counts_before(self.run_folder, self.stage), **result.counts}
+        details = {**result.details, "conservation": check_borders(self.stage, counts)}
+        artefacts = tuple(describe_artefact(self.folder, path, rows) for path, rows in result.files.items())
+        manifest = Manifest(
+            pipeline_id=self.pipeline_id,
+            stage=self.stage,
+            parameters=self.parameters.model_dump(),
+            counts=dict(result.counts),
+            inputs=self._inputs(),
+            artefacts=artefacts,
+            details=details,
+            versions=versions(),
+        )
+        manifest.write(self.folder)
+        if not self.headless:
+            self._record()
+        return manifest
+
+    def evidence(self, manifest: Manifest) -> pd.DataFrame:
+        """Return the stage's proof as a table: one row per equation of row conservation, or per count."""
+        borders = manifest.details["conservation"]
+        if borders:
+            return pd.DataFrame(borders).set_index("name")
+        return pd.DataFrame({"records": manifest.counts})
+
+    @property
+    def _by_hand(self) -> OwnedRun:
+        return OwnedRun(self.engine, self.pipeline_id, owner=None, lease_seconds=0)
+
+    def _record(self) -> None:
+        record_stage(self._by_hand, self.run_folder, verified_manifest(self.run_folder, self.stage))
+        complete_if_done(self._by_hand, self.run_folder)
+
+    def _inputs(self) -> dict[str, str]:
+        before = stage_before(self.stage)
+        if before is None:
+            return {}
+        if before is StageName.GENERATE and self.run["parameters"]["input_file"]:
+            return {str(self.source): sha256_of(self.source)}
+        folder = self.run_folder.stage(before).name
+        return {f"{folder}/{artefact.path}": artefact.sha256 for artefact in self.manifest(before).artefacts}
