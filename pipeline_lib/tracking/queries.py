@@ -28,9 +28,7 @@ def run_row(engine: Engine, pipeline_id: str) -> RowMapping:
 def stage_rows(engine: Engine, pipeline_id: str) -> list[RowMapping]:
     """Return the run's five stages in their order."""
     query = (
-        select(PipelineStage.__table__)
-        .where(PipelineStage.pipeline_id == pipeline_id)
-        .order_by(PipelineStage.position)
+        select(PipelineStage.__table__).where(PipelineStage.pipeline_id == pipeline_id).order_by(PipelineStage.position)
     )
     with engine.connect() as connection:
         return list(connection.execute(query).mappings())
@@ -53,6 +51,13 @@ def key_figures(engine: Engine, limit: int = 20) -> list[RowMapping]:
     query = text("select * from key_figures order by created_at desc, pipeline_id desc limit :limit")
     with engine.connect() as connection:
         return list(connection.execute(query, {"limit": limit}).mappings())
+
+
+def key_figures_of(engine: Engine, pipeline_id: str) -> RowMapping:
+    """Return one run's key figures."""
+    query = text("select * from key_figures where pipeline_id = :pipeline_id")
+    with engine.connect() as connection:
+        return connection.execute(query, {"pipeline_id": pipeline_id}).mappings().one()
 
 
 def events_after(engine: Engine, pipeline_id: str, sequence: int = 0) -> list[PipelineEvent]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.artefacts import Manifest, new_run_id
-from pipeline_lib.errors import LeaseLost
+from pipeline_lib.errors import IllegalTransition, LeaseLost
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.tracking.database import patient
 from pipeline_lib.tracking.events import Event, EventType, append, is_written
@@ -55,6 +55,17 @@ def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_
             )
         )
         connection.execute(insert(PipelineStage), [_pending(run.pipeline_id, stage) for stage in StageName])
+    return run
+
+
+def claim_run(engine: Engine, pipeline_id: str, lease_seconds: int) -> OwnedRun:
+    """Take over a pending run from whoever created it; raises `IllegalTransition` when it is pending no more."""
+    run = OwnedRun(engine, pipeline_id, uuid.uuid4(), lease_seconds)
+    where = (Pipeline.id == pipeline_id, Pipeline.status == RunStatus.PENDING.value)
+    values = {"lease_owner": run.owner, "lease_expires_at": run.lease_end()}
+    with engine.begin() as connection:
+        if connection.execute(update(Pipeline).where(*where).values(**values)).rowcount != 1:
+            raise IllegalTransition(f"run {pipeline_id} is not pending; nobody can start it")
     return run
 
 

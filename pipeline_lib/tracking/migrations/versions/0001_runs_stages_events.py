@@ -10,9 +10,7 @@ revision = "0001"
 down_revision = None
 
 _RUN_STATES = "status in ('pending', 'running', 'completed', 'failed', 'cancelled', 'crashed')"
-_STAGE_STATES = (
-    "status in ('pending', 'running', 'completed', 'failed', 'cancelled', 'crashed', 'reused', 'skipped')"
-)
+_STAGE_STATES = "status in ('pending', 'running', 'completed', 'failed', 'cancelled', 'crashed', 'reused', 'skipped')"
 _NOW = sa.text("clock_timestamp()")
 
 KEY_FIGURES = """

@@ -1,0 +1,68 @@
+"""Plugs the parts together: the terminal gets the flow handed in, so that nothing below imports upward."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+
+from sqlalchemy import Engine
+
+from pipeline_lib.cli.app import create_cli
+from pipeline_lib.parameters import RunParameters
+from pipeline_lib.settings import Settings
+
+_PENDING_SECONDS = 180  # how long a new run may wait for its flow to begin
+_PREFECT_QUIET = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # people watch our own progress; Prefect's page has its logs
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_WIKI_ENABLED": "false",
+}
+
+
+def main() -> None:
+    """Run the `workbench` command."""
+    create_cli(start_run)()
+
+
+def start_run(parameters: RunParameters, settings: Settings, on_created: Callable[[Engine, str], None]) -> str:
+    """Create a run and work it to its end in this process, as a Prefect flow; returns its id.
+
+    `on_created` is told the id as soon as the run is recorded. Raises what ended the run, a `WorkbenchError`.
+    """
+    from pipeline_lib.execution.resources import acquired
+    from pipeline_lib.execution.stage_run import error_record
+    from pipeline_lib.tracking.runs import Origin, create_run
+    from pipeline_lib.tracking.states import RunStatus
+
+    with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
+        run = create_run(resources.engine, parameters, Origin("cli"), _PENDING_SECONDS)
+        on_created(resources.engine, run.pipeline_id)
+        try:
+            flows = flow_module.result()
+        except BaseException as error:
+            status = RunStatus.CANCELLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
+            run.end_badly(status, error_record(error))
+            raise
+        with flows.using(resources):
+            flows.pipeline(parameters, run.pipeline_id)
+    return run.pipeline_id
+
+
+@contextmanager
+def _flow_in_background(settings: Settings) -> Iterator[Future[ModuleType]]:
+    """Reach or start Prefect and import the flow while the caller does other things: each takes seconds."""
+    with ExitStack() as held, ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefect") as starter:
+        yield starter.submit(_load_flow, settings, held)
+
+
+def _load_flow(settings: Settings, held: ExitStack) -> ModuleType:
+    from pipeline_lib.services import prefect
+
+    url = held.enter_context(prefect.held(settings))
+    # Prefect reads its settings when it is imported.
+    os.environ.update(_PREFECT_QUIET | {"PREFECT_API_URL": url, "PREFECT_HOME": str(settings.home / "prefect")})
+    return importlib.import_module("flows.pipeline")

@@ -1,0 +1,90 @@
+"""The `workbench` command: parse, call, show."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from pipeline_lib import logs
+from pipeline_lib.cli.options import asked_for, parameter_options
+from pipeline_lib.cli.output import Json, print_json
+from pipeline_lib.errors import WorkbenchError
+from pipeline_lib.parameters import RunParameters
+from pipeline_lib.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+log = logging.getLogger(__name__)
+
+
+Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any parameter by its name")]
+
+
+class StartRun(Protocol):
+    """Works a run to its end and returns its id; tells the id as soon as there is one."""
+
+    def __call__(
+        self, parameters: RunParameters, settings: Settings, on_created: Callable[[Engine, str], None]
+    ) -> str: ...
+
+
+def create_cli(start_run: StartRun) -> Callable[[], None]:
+    """Return the command; `start_run` is handed in by the composition file."""
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pipelines made of notebooks."
+    )
+    _add_run(app, start_run)
+    from pipeline_lib.cli import looking, working
+
+    looking.add_commands(app)
+    working.add_commands(app)
+    return lambda: _told_in_one_line(app)
+
+
+def _told_in_one_line(app: typer.Typer) -> None:
+    """Run the command; an error on purpose becomes one line and its exit code, never a traceback."""
+    try:
+        app()
+    except WorkbenchError as error:
+        log.info("refused or failed", exc_info=error)
+        print(f"workbench: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("workbench: cancelled", file=sys.stderr)
+        sys.exit(130)
+
+
+def _add_run(app: typer.Typer, start_run: StartRun) -> None:
+    def run(set_: Assignments = None, as_json: Json = False, **given: str | None) -> None:
+        """Run the whole chain once: five notebooks, one summary."""
+        parameters = asked_for(given, set_ or [])
+        settings = load_settings()
+        logs.configure(settings)
+        _run_and_show(start_run, parameters, settings, as_json)
+
+    own = [each for each in inspect.signature(run, eval_str=True).parameters.values() if each.name != "given"]
+    own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    options = [*parameter_options(RunParameters), *own]
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    app.command()(run)
+
+
+def _run_and_show(start_run: StartRun, parameters: RunParameters, settings: Settings, as_json: bool) -> None:
+    from pipeline_lib.cli.live import Follower
+
+    follower = Follower(settings, quiet=as_json)
+    try:
+        start_run(parameters, settings, follower.begin)
+    finally:
+        follower.end()
+        if as_json and follower.document is not None:
+            print_json(follower.document)
+        else:
+            follower.show_summary()

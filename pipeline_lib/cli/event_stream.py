@@ -1,0 +1,50 @@
+"""Prints a run's events, once or as they happen."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine
+
+from pipeline_lib.cli.output import print_json
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.models import PipelineEvent
+from pipeline_lib.tracking.states import TERMINAL, RunStatus
+
+_LOOK_SECONDS = 0.5
+
+
+def print_events(engine: Engine, pipeline_id: str, *, follow: bool, as_json: bool) -> None:
+    """Print the run's events; with `follow` until the run has ended (as JSON: then one object a line)."""
+    if as_json and not follow:
+        print_json([_document(row) for row in queries.events_after(engine, pipeline_id)])
+        return
+    last = 0
+    while True:
+        ended = RunStatus(queries.run_row(engine, pipeline_id)["status"]) in TERMINAL
+        for row in queries.events_after(engine, pipeline_id, last):
+            print(orjson.dumps(_document(row)).decode() if as_json else _line(row), flush=True)
+            last = row.sequence
+        if ended or not follow:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _document(row: PipelineEvent) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "pipeline_id": row.pipeline_id,
+        "sequence": row.sequence,
+        "type": row.type,
+        "stage": row.stage,
+        "time": row.created_at.isoformat(),
+        "published": row.published_at is not None,
+        "data": row.data,
+    }
+
+
+def _line(row: PipelineEvent) -> str:
+    data = " ".join(f"{name}={value}" for name, value in row.data.items() if value not in (None, ""))
+    return f"{row.sequence:4} {row.created_at:%H:%M:%S.%f} {row.type:<17} {row.stage or '':<9} {data}"[:200].rstrip()

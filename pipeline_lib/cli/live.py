@@ -1,0 +1,96 @@
+"""Shows a run while it goes on: on a terminal a live table, piped one line per stage, with --json nothing."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import Engine
+
+from pipeline_lib.cli.views import count_text, run_summary, seconds_text, show_on_terminal, status_text
+from pipeline_lib.settings import Settings
+from pipeline_lib.tracking.document import run_document
+
+_LOOK_SECONDS = 0.25
+
+
+class Follower:
+    """Follows one run from the database, as every other watcher does."""
+
+    def __init__(self, settings: Settings, *, quiet: bool) -> None:
+        self._settings = settings
+        self._quiet = quiet
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._told: dict[str, str] = {}
+        self._began = time.monotonic()
+        self._running_since: dict[str, float] = {}
+        self.document: dict[str, Any] | None = None
+
+    def begin(self, engine: Engine, pipeline_id: str) -> None:
+        """Start following in the background."""
+        arguments = (engine, pipeline_id)
+        self._thread = threading.Thread(target=self._follow, args=arguments, name="follower", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop following after one last look."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def show_summary(self) -> None:
+        """Print the last look as the run's summary."""
+        if self.document is not None and not self._quiet:
+            show_on_terminal(run_summary(self.document))
+
+    def _follow(self, engine: Engine, pipeline_id: str) -> None:
+        console = Console(stderr=True)
+        if self._quiet or not console.is_terminal:
+            self._look_until_ended(engine, pipeline_id, self._tell_changes)
+            return
+        with Live(console=console, refresh_per_second=8, transient=True) as live:
+            self._look_until_ended(engine, pipeline_id, lambda document: live.update(self._picture(document)))
+
+    def _look_until_ended(self, engine: Engine, pipeline_id: str, show: Any) -> None:
+        ended = False
+        while not ended:
+            ended = self._ended.wait(_LOOK_SECONDS)
+            self.document = run_document(engine, self._settings, pipeline_id)
+            show(self.document)
+
+    def _tell_changes(self, document: dict[str, Any]) -> None:
+        for stage in document["stages"]:
+            if self._told.get(stage["name"]) != stage["status"] and stage["status"] != "pending":
+                self._told[stage["name"]] = stage["status"]
+                if not self._quiet:
+                    time_text = "" if stage["status"] == "running" else f" {seconds_text(stage['seconds'])}"
+                    print(f"{stage['name']}: {stage['status']}{time_text}", file=sys.stderr, flush=True)
+
+    def _picture(self, document: dict[str, Any]) -> RenderableType:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading in ("stage", "status", "cell", "records", "", "time"):
+            table.add_column(heading, justify="right" if heading in {"cell", "records", "time"} else "left")
+        for stage in document["stages"]:
+            table.add_row(*self._row(stage))
+        elapsed = seconds_text(time.monotonic() - self._began)
+        return Group(Text.assemble("Run ", (document["pipeline_id"], "bold"), f"  {elapsed}"), table)
+
+    def _row(self, stage: dict[str, Any]) -> list[RenderableType]:
+        name, progress, running = stage["name"], stage["progress"], stage["status"] == "running"
+        if running:
+            self._running_since.setdefault(name, time.monotonic())
+        seconds = time.monotonic() - self._running_since[name] if running else stage["seconds"]
+        cell = f"{progress['cell']}/{progress['cells']}" if running and "cells" in progress else ""
+        records = progress.get("records") if running else max(stage["counts"].values(), default=None)
+        total = progress.get("total") or 1
+        bar: RenderableType = ProgressBar(total=total, completed=records or 0, width=24) if running else ""
+        time_text = seconds_text(seconds) if seconds is not None else ""
+        return [name, status_text(stage["status"]), cell, count_text(records) if records else "", bar, time_text]

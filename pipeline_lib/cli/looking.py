@@ -1,0 +1,103 @@
+"""Commands that look and change nothing: runs, show, events, report."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline_lib.cli.output import Json, print_json
+from pipeline_lib.errors import UnknownRun
+from pipeline_lib.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+RunId = Annotated[str | None, typer.Argument(metavar="[ID]", help="a run's id; without it: the newest run")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (runs, show, events, report):
+        app.command()(command)
+
+
+@contextmanager
+def tracking() -> Iterator[tuple[Settings, Engine]]:
+    """Reach the tracking database for the block."""
+    from pipeline_lib.services import postgres
+    from pipeline_lib.tracking import database
+
+    settings = load_settings()
+    with postgres.held(settings) as url:
+        engine = database.connect(url)
+        try:
+            yield settings, engine
+        finally:
+            engine.dispose()
+
+
+def chosen_run(engine: Engine, pipeline_id: str | None) -> str:
+    """Return the run asked for, or the newest; raises `UnknownRun`."""
+    from pipeline_lib.tracking import queries
+
+    newest = pipeline_id or queries.latest_run(engine)
+    if newest is None:
+        raise UnknownRun("there is no run yet; `workbench run` makes one")
+    return str(queries.run_row(engine, newest)["id"])
+
+
+def runs(limit: Annotated[int, typer.Option(help="how many, newest first")] = 20, as_json: Json = False) -> None:
+    """List the newest runs with their key figures."""
+    from pipeline_lib.cli.views import runs_table, show_on_terminal
+    from pipeline_lib.tracking import queries
+
+    with tracking() as (_, engine):
+        figures = [dict(row) for row in queries.key_figures(engine, limit)]
+    print_json(figures) if as_json else show_on_terminal(runs_table(figures))
+
+
+def show(pipeline_id: RunId = None, as_json: Json = False) -> None:
+    """Show one run: status, counts, conservation, stages, files."""
+    from pipeline_lib.cli.views import run_summary, show_on_terminal
+    from pipeline_lib.tracking.document import run_document
+
+    with tracking() as (settings, engine):
+        document = run_document(engine, settings, chosen_run(engine, pipeline_id))
+    print_json(document) if as_json else show_on_terminal(run_summary(document))
+
+
+def events(
+    pipeline_id: RunId = None,
+    follow: Annotated[bool, typer.Option("--follow", help="go on until the run ends")] = False,
+    as_json: Json = False,
+) -> None:
+    """List a run's events in their order, or follow them as they happen."""
+    from pipeline_lib.cli.event_stream import print_events
+
+    with tracking() as (_, engine):
+        print_events(engine, chosen_run(engine, pipeline_id), follow=follow, as_json=as_json)
+
+
+def report(
+    pipeline_id: RunId = None,
+    open_: Annotated[bool, typer.Option("--open", help="open them in the browser")] = False,
+    as_json: Json = False,
+) -> None:
+    """List a run's HTML reports, or open them."""
+    from pathlib import Path
+
+    from pipeline_lib.tracking.document import run_document
+
+    with tracking() as (settings, engine):
+        document = run_document(engine, settings, chosen_run(engine, pipeline_id))
+    if as_json:
+        print_json({"pipeline_id": document["pipeline_id"], "reports": document["reports"]})
+        return
+    for path in document["reports"]:
+        print(path)
+        if open_:
+            webbrowser.open(Path(path).as_uri())

@@ -1,0 +1,95 @@
+"""Tables for people at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+COLOURS = {
+    "completed": "green",
+    "reused": "cyan",
+    "skipped": "bright_black",
+    "running": "blue",
+    "pending": "bright_black",
+    "failed": "red",
+    "crashed": "red",
+    "cancelled": "yellow",
+}
+
+
+def show_on_terminal(renderable: RenderableType) -> None:
+    """Write to stdout; coloured on a terminal, plain when piped."""
+    console = Console()
+    console.print(renderable, soft_wrap=not console.is_terminal)
+
+
+def status_text(status: str) -> Text:
+    """Return a status in its colour."""
+    return Text(status, style=COLOURS.get(status, ""))
+
+
+def count_text(count: int | None) -> str:
+    """Return a count with thousands separators, and a dash where there is none yet."""
+    return "–" if count is None else f"{count:,}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return seconds with two decimals."""
+    return "–" if seconds is None else f"{float(seconds):,.2f} s"
+
+
+def runs_table(figures: Iterable[Mapping[str, Any]]) -> RenderableType:
+    """Return the newest runs, one a row."""
+    table = Table("run", "status", "started by", box=None, header_style="bold", pad_edge=False)
+    for heading in ("records", "processed", "rejected", "time"):
+        table.add_column(heading, justify="right")
+    for row in figures:
+        table.add_row(
+            row["pipeline_id"],
+            status_text(row["status"]),
+            row["trigger"],
+            *(count_text(row[name]) for name in ("records_read", "records_processed", "records_rejected")),
+            seconds_text(row["total_seconds"]),
+        )
+    return table
+
+
+def stages_table(document: Mapping[str, Any]) -> Table:
+    """Return the run's stages: status, attempts, records, seconds."""
+    table = Table("stage", "status", box=None, header_style="bold", pad_edge=False)
+    for heading in ("records", "attempts", "time"):
+        table.add_column(heading, justify="right")
+    for stage in document["stages"]:
+        records = max((value for name, value in stage["counts"].items() if name != "rejected"), default=None)
+        shown = count_text(records), str(stage["attempts"] or "–"), seconds_text(stage["seconds"])
+        table.add_row(stage["name"], status_text(stage["status"]), *shown)
+    return table
+
+
+def run_summary(document: Mapping[str, Any]) -> RenderableType:
+    """Return what stands at the end of a run: outcome, stages, conservation, files."""
+    title = Text.assemble("\nRun ", (document["pipeline_id"], "bold"), " ", status_text(document["status"]))
+    title.append(f" in {seconds_text(document['seconds'])}\n" if document["seconds"] is not None else "\n")
+    return Group(title, stages_table(document), Text(), _conservation(document), *_error(document), _files(document))
+
+
+def _conservation(document: Mapping[str, Any]) -> Text:
+    borders = [border for stage in document["stages"] for border in stage["conservation"]]
+    lines = [f"  {'✓' if each['holds'] else '✗'} {each['name']}: {each['left']:,}" for each in borders]
+    return Text("\n".join(["Row conservation", *(lines or ["  nothing checked yet"])]))
+
+
+def _error(document: Mapping[str, Any]) -> list[Text]:
+    return [Text(f"\n{document['error']['message']}", style="red")] if document["error"] else []
+
+
+def _files(document: Mapping[str, Any]) -> Text:
+    named = {"Notebooks": document["notebooks"], "Reports": document["reports"]}
+    lines = [f"\nOutput\n  {document['output_file']}"] if document["output_file"] else []
+    for heading, paths in named.items():
+        lines += [f"\n{heading}", *(f"  {path}" for path in paths)]
+    return Text("\n".join(lines), no_wrap=True, overflow="ignore")

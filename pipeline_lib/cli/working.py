@@ -1,0 +1,58 @@
+"""Commands that act: cancel, clean, doctor, lab."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline_lib.cli.looking import chosen_run, tracking
+from pipeline_lib.cli.output import Json, print_json
+from pipeline_lib.settings import NOTEBOOKS, load_settings
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (cancel, clean, doctor, lab):
+        app.command()(command)
+
+
+def cancel(pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")]) -> None:
+    """Ask a run to stop; its owner does so within seconds."""
+    from pipeline_lib.tracking.lease import request_cancel
+
+    with tracking() as (_, engine):
+        asked = request_cancel(engine, chosen_run(engine, pipeline_id))
+    print(f"run {pipeline_id}: asked to stop" if asked else f"run {pipeline_id}: has ended already")
+
+
+def clean(
+    keep: Annotated[int, typer.Option(min=0, help="how many of the newest runs to keep")], as_json: Json = False
+) -> None:
+    """Remove all but the newest runs: folders, schemas and rows. The published run stays."""
+    from pipeline_lib.execution.cleaning import clean_runs
+
+    with tracking() as (settings, engine):
+        removed = clean_runs(engine, settings, keep)
+    print_json({"removed": removed}) if as_json else print(f"removed {len(removed)} runs")
+
+
+def doctor(as_json: Json = False) -> None:
+    """Tell what is reachable, and how to mend what is not."""
+    from pipeline_lib.cli.diagnosis import diagnose, show_findings
+
+    findings = diagnose(load_settings())
+    print_json([finding.__dict__ for finding in findings]) if as_json else show_findings(findings)
+
+
+def lab() -> None:
+    """Open JupyterLab on the notebooks; its address, with the token, appears below."""
+    settings = load_settings()
+    environment = os.environ | {"WORKBENCH_HOME": str(settings.home)}
+    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={NOTEBOOKS}"]
+    if os.geteuid() == 0:
+        command.append("--allow-root")
+    sys.exit(subprocess.run(command, env=environment, check=False).returncode)

@@ -1,0 +1,170 @@
+"""Runs one stage of a run headlessly: notebook, report, proof, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder
+from pipeline_lib.errors import LeaseLost, NotebookFailed, WorkbenchError, is_transient
+from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
+from pipeline_lib.execution.outcome import CellStatus, NotebookError, NotebookOutcome
+from pipeline_lib.execution.recording import record_stage, verified_manifest
+from pipeline_lib.execution.report import render_report
+from pipeline_lib.execution.resources import Resources
+from pipeline_lib.logs import in_run, redacted
+from pipeline_lib.parameters import RunParameters
+from pipeline_lib.settings import NOTEBOOKS
+from pipeline_lib.stages.chain import Stage
+from pipeline_lib.tracking.events import Event, EventType
+from pipeline_lib.tracking.lease import Watch
+from pipeline_lib.tracking.runs import OwnedRun
+from pipeline_lib.tracking.states import StageStatus
+
+log = logging.getLogger(__name__)
+_PROGRESS_EVERY_SECONDS = 0.5
+_SOURCE_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class RunAtWork:
+    """A run while it is worked on: the right to write about it, its parameters and folder, and what it may use."""
+
+    run: OwnedRun
+    parameters: RunParameters
+    folder: RunFolder
+    resources: Resources
+    watch: Watch
+
+
+def run_stage(work: RunAtWork, stage: Stage, may_retry: Callable[[str], bool]) -> Manifest:
+    """Execute the stage's notebook and record what became of it; returns the verified manifest.
+
+    `may_retry` tells from an exception's class name whether another attempt will follow. Raises `NotebookFailed`,
+    `ManifestBroken`, `ConservationBroken`, `LeaseLost`.
+    """
+    with in_run(pipeline_id=work.run.pipeline_id, stage=stage.name):
+        attempt = work.run.stage_started(stage.name)
+        log.info("stage started", extra={"attempt": attempt})
+        started = time.monotonic()
+        try:
+            manifest = _attempt(work, stage, attempt)
+        except LeaseLost:
+            raise
+        except WorkbenchError as error:
+            _record_failure(work, stage, error, may_retry)
+            raise
+        seconds = time.monotonic() - started
+        work.resources.metrics.stage_completed(stage.name, seconds, manifest)
+        log.info("stage completed", extra={"seconds": round(seconds, 3), "counts": manifest.counts})
+        return manifest
+
+
+def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
+    folder = work.folder.stage(stage.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    name = "notebook" if attempt == 1 else f"notebook.attempt-{attempt}"
+    target = folder / f"{name}.ipynb"
+    outcome = execute_notebook(NOTEBOOKS / stage.notebook, target, _injected(work, stage), _options(work, stage))
+    render_report(target, folder / f"{name.replace('notebook', 'report')}.html")
+    if outcome.error is not None:
+        raise _failure(stage, outcome, outcome.error)
+    manifest = verified_manifest(work.folder, stage.name)
+    record_stage(work.run, work.folder, manifest)
+    return manifest
+
+
+def _injected(work: RunAtWork, stage: Stage) -> dict[str, Any]:
+    return {"pipeline_id": work.run.pipeline_id, **work.parameters.for_stage(stage.name).model_dump()}
+
+
+def _options(work: RunAtWork, stage: Stage) -> ExecutionOptions:
+    return ExecutionOptions(
+        deadline_seconds=work.parameters.stage_timeout,
+        environment=work.resources.environment(stage.name, work.parameters),
+        observer=StageObserver(work, stage),
+        kernels=work.resources.kernels,
+        cancel=work.watch.stop,
+    )
+
+
+def _failure(stage: Stage, outcome: NotebookOutcome, error: NotebookError) -> NotebookFailed:
+    where = f"cell {error.number}, " if error.number else ""
+    message = redacted(f"stage {stage.name}, {where}{error.exception}: {error.value}".strip())
+    record = asdict(error) | {"traceback": redacted(error.traceback), "value": redacted(error.value)}
+    return NotebookFailed(message, error.exception, outcome.status.value, record)
+
+
+def _record_failure(
+    work: RunAtWork, stage: Stage, error: WorkbenchError, may_retry: Callable[[str], bool]
+) -> None:
+    name = error.exception if isinstance(error, NotebookFailed) else type(error).__name__
+    cancelled = isinstance(error, NotebookFailed) and error.status == CellStatus.CANCELLED
+    status = StageStatus.CANCELLED if cancelled else StageStatus.FAILED
+    record = error_record(error) | {"stage": stage.name.value}
+    work.run.stage_ended_badly(stage.name, status, record, retrying=not cancelled and may_retry(name))
+    work.resources.metrics.stage_failed(stage.name, name)
+    log.warning("stage ended badly", extra={"error_type": name, "stage_status": status.value})
+
+
+def error_record(error: BaseException) -> dict[str, Any]:
+    """Return an error as JSON for tables, events and page: name and message, and cell, source, traceback if known."""
+    record: Mapping[str, Any] = error.record if isinstance(error, NotebookFailed) else {}
+    name = error.exception if isinstance(error, NotebookFailed) else type(error).__name__
+    return {"name": name, "message": redacted(str(error)), **{k: v for k, v in record.items() if v not in (None, "")}}
+
+
+def worth_retrying(name: str) -> bool:
+    """Tell whether an attempt that ended with this exception may end otherwise: connections, and killed kernels."""
+    return is_transient(name) or name == "KernelDied"
+
+
+@dataclass
+class StageObserver:
+    """Turns what happens to cells into events of the run, and into the progress that watchers see."""
+
+    work: RunAtWork
+    stage: Stage
+    cells: int = 0
+    noted_at: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    def cell_started(self, number: int, total: int, source_head: str) -> None:
+        """Record the event, and where the stage is."""
+        data = {"cell": number, "cells": total, "source": source_head[:_SOURCE_LENGTH]}
+        self._record(Event(EventType.CELL_STARTED, data, self.stage.name))
+        self._note({"cell": number, "cells": total}, now=True)
+
+    def cell_progress(self, number: int, records: int, total: int | None) -> None:
+        """Show the records, at most twice a second."""
+        self._note({"cell": number, "records": records, "total": total}, now=records == total)
+
+    def cell_output(self, number: int, text: str) -> None:
+        """Output is kept in the notebook; events carry none of it."""
+
+    def cell_completed(self, number: int, seconds: float) -> None:
+        """Record the event."""
+        data = {"cell": number, "seconds": round(seconds, 3)}
+        self._record(Event(EventType.CELL_COMPLETED, data, self.stage.name))
+
+    def cell_failed(self, number: int, error: NotebookError) -> None:
+        """Record the event with what went wrong."""
+        data = {"cell": number, "status": error.status.value, "name": error.exception, "message": redacted(error.value)}
+        self._record(Event(EventType.CELL_FAILED, data, self.stage.name))
+
+    def _record(self, event: Event) -> None:
+        try:
+            self.work.run.record(event)
+        except LeaseLost:
+            self.work.watch.lease_lost.set()
+            self.work.watch.stop.set()
+
+    def _note(self, progress: Mapping[str, Any], *, now: bool) -> None:
+        self.progress.update(progress)
+        if now or time.monotonic() - self.noted_at >= _PROGRESS_EVERY_SECONDS:
+            self.noted_at = time.monotonic()
+            self.work.run.note_progress(self.stage.name, self.progress)
