@@ -1,0 +1,26 @@
+with
+
+countries as (
+    select * from {{ ref('stg_pipeline__by_country') }}
+),
+
+named as (
+    select
+        coalesce(country, 'unknown') as country,
+        record_count,
+        total_value,
+        discounted_value
+    from countries
+),
+
+final as (
+    select
+        country,
+        cast(sum(record_count) as bigint) as record_count,
+        sum(total_value) as total_value,
+        sum(discounted_value) as discounted_value
+    from named
+    group by country
+)
+
+select * from final

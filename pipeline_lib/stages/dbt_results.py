@@ -1,0 +1,157 @@
+"""What dbt did, node by node: seconds, rows and status of models, failures of tests, and the error they amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_lib.errors import ModelTestFailed, ServiceUnavailable, WorkbenchError
+
+if TYPE_CHECKING:
+    from dbt.artifacts.schemas.run import RunExecutionResult, RunResult
+
+_GOOD = frozenset({"success", "pass"})
+_NOT_REACHED = frozenset({"skipped", "no-op"})
+_NAMED = 5
+
+# libpq's words for a connection that is lost or refused; dbt hands on the text and drops the exception's class.
+_CONNECTION_LOST = (
+    "server closed the connection",
+    "terminating connection",
+    "connection to server",
+    "could not connect",
+    "could not receive data",
+    "could not send data",
+    "connection already closed",
+    "connection has been closed",
+    "the database system is",
+)
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """One model: seconds it took, dbt's status (success, error, skipped), rows written (None: a view)."""
+
+    name: str
+    seconds: float
+    status: str
+    rows: int | None
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """One test: the model it is about, its kind (data or unit), dbt's status, and how many rows failed it."""
+
+    __test__ = False  # pytest would take the name for a test of its own
+
+    name: str
+    model: str
+    kind: str
+    status: str
+    failures: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A node that did not do well: what it is, where its SQL lies, and dbt's message."""
+
+    kind: str
+    name: str
+    model: str
+    rows: int
+    sql: Path | None
+    message: str
+
+    def __str__(self) -> str:
+        where = f"; its SQL: {self.sql}" if self.sql else ""
+        if self.kind == "model":
+            return f"dbt model {self.name} failed: {self.message}{where}"
+        extent = self.message if self.kind == "unit test" or not self.rows else f"{self.rows:,} rows fail it"
+        return f"dbt {self.kind} {self.name} of model {self.model} failed: {extent}{where}"
+
+
+@dataclass(frozen=True)
+class Build:
+    """The results of one `dbt build`, in the order in which the nodes ended."""
+
+    models: tuple[ModelRun, ...]
+    tests: tuple[TestRun, ...]
+    failures: tuple[Failure, ...]
+
+    def details(self) -> dict[str, Any]:
+        """Return models and tests as JSON values, for the stage's record."""
+        return {"models": [asdict(model) for model in self.models], "tests": [asdict(test) for test in self.tests]}
+
+
+def read_build(execution: RunExecutionResult) -> Build:
+    """Sort dbt's node results into models, tests and failures."""
+    results = list(execution.results)
+    return Build(
+        models=tuple(_model_run(result) for result in results if result.node.resource_type == "model"),
+        tests=tuple(_test_run(result) for result in results if result.node.resource_type != "model"),
+        failures=tuple(_failure(result) for result in results if str(result.status) not in _GOOD | _NOT_REACHED),
+    )
+
+
+def build_error(build: Build) -> WorkbenchError | None:
+    """Return the error a build amounts to, naming the tests and models that failed; None when all did well."""
+    if not build.failures:
+        return None
+    lost = next((failure for failure in build.failures if _is_lost_connection(failure.message)), None)
+    return error_of(str(lost) if lost else _told(build.failures))
+
+
+def error_of(message: str) -> WorkbenchError:
+    """Return `ServiceUnavailable` when dbt's message tells of a lost connection, else `ModelTestFailed`."""
+    if _is_lost_connection(message):
+        return ServiceUnavailable(f"PostgreSQL went away while dbt was at work: {_one_line(message)}")
+    return ModelTestFailed(message)
+
+
+def _told(failures: Iterable[Failure]) -> str:
+    first, *others = failures
+    more = ", ".join(failure.name for failure in others[:_NAMED])
+    rest = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    return f"{first}; failed too: {more}{rest}" if others else str(first)
+
+
+def _is_lost_connection(message: str) -> bool:
+    return any(words in message.lower() for words in _CONNECTION_LOST)
+
+
+def _model_run(result: RunResult) -> ModelRun:
+    rows = result.adapter_response.get("rows_affected", -1)
+    return ModelRun(result.node.name, round(result.execution_time, 3), str(result.status), rows if rows >= 0 else None)
+
+
+def _test_run(result: RunResult) -> TestRun:
+    kind = "unit" if result.node.resource_type == "unit_test" else "data"
+    return TestRun(result.node.name, _model_of(result), kind, str(result.status), result.failures or 0)
+
+
+def _failure(result: RunResult) -> Failure:
+    resource = str(result.node.resource_type)
+    kind = resource.replace("_", " ") if resource in ("model", "unit_test") else "test"
+    return Failure(
+        kind=kind,
+        name=result.node.name,
+        model=_model_of(result),
+        rows=result.failures or 0,
+        sql=Path(result.node.compiled_path) if result.node.compiled_path else None,
+        message=(result.message or "no message").strip(),
+    )
+
+
+def _model_of(result: RunResult) -> str:
+    """Return the model a node is or is about; a singular test is about all it selects from."""
+    if result.node.resource_type == "model":
+        return str(result.node.name)
+    one = getattr(result.node, "attached_node", None) or getattr(result.node, "tested_node_unique_id", None)
+    about = [one] if one else result.node.depends_on.nodes
+    return ", ".join(name.rpartition(".")[2] for name in about)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

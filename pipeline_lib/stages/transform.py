@@ -1,0 +1,112 @@
+"""Stage 4: dbt turns the processed tables of schema run_<id> into staging views, marts and proof that they are right.
+
+`transform` does all of it; the notebook calls the steps one by one: `build_marts`, `mart_counts`, `stage_result`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from sqlalchemy import NullPool, create_engine
+
+from pipeline_lib.artefacts import StageResult, written_whole
+from pipeline_lib.errors import ManifestBroken, ServiceUnavailable
+from pipeline_lib.parameters import TransformParameters
+from pipeline_lib.stages.dbt_results import Build, build_error, read_build
+from pipeline_lib.stages.dbt_runner import DbtCall, call_dbt, profile_environment
+from pipeline_lib.stages.progress import Progress, silent
+from pipeline_lib.stages.publication import MARTS, set_aside
+
+SOURCES = ("processed_items", "processed_by_category", "processed_by_country", "processed_by_day")
+MARTS_FILE = "marts.json"
+_SECONDS_TO_CONNECT = 10
+
+
+def transform(
+    database_url: str, schema: str, folder: Path, parameters: TransformParameters, progress: Progress = silent
+) -> StageResult:
+    """Build and test the marts in `schema`; counts `transformed`, the rows of item_metrics.
+
+    Leaves dbt's files in `folder`/target and `folder`/logs and the marts' rows in `folder`/marts.json. Raises
+    `ModelTestFailed`, `ManifestBroken` when a processed table is missing, `ServiceUnavailable`.
+    """
+    build = build_marts(database_url, schema, folder, parameters, progress)
+    return stage_result(build, mart_counts(database_url, schema), folder)
+
+
+def build_marts(
+    database_url: str, schema: str, folder: Path, parameters: TransformParameters, progress: Progress = silent
+) -> Build:
+    """Run `dbt build`: every model, then every test of it, before anything that depends on it.
+
+    Unit tests are part of it: they cost 0.3 s, and who has just edited a model in the notebook's run learns at once
+    which rule it broke. Marts that readers of `analytics` see stay as they are until the next publication.
+    """
+    with _connected(database_url) as connection:
+        _check_sources(connection, schema)
+        environment = profile_environment(connection.info, schema)
+    _make_room(database_url, schema)
+    call = DbtCall("build", environment, folder, parameters.dbt_threads, variables_of(parameters))
+    build = read_build(call_dbt(call, progress))
+    error = build_error(build)
+    if error is not None:
+        raise error
+    return build
+
+
+def variables_of(parameters: TransformParameters) -> Mapping[str, str]:
+    """Return dbt's variables: the run's reference time, the present moment where a notebook alone has none."""
+    return {"transformed_at": parameters.reference_time or datetime.now(UTC).isoformat()}
+
+
+def mart_counts(database_url: str, schema: str) -> dict[str, int]:
+    """Count the rows of each mart."""
+    counts = sql.SQL("select {}").format(
+        sql.SQL(", ").join(sql.SQL("(select count(*) from {})").format(sql.Identifier(schema, mart)) for mart in MARTS)
+    )
+    with _connected(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(counts)
+        return dict(zip(MARTS, cursor.fetchone() or (), strict=True))
+
+
+def stage_result(build: Build, rows: Mapping[str, int], folder: Path) -> StageResult:
+    """Write the marts' rows to marts.json, the same bytes for the same marts, and sum the stage up."""
+    with written_whole(folder / MARTS_FILE) as file:
+        file.write(json.dumps(dict(rows), indent=2).encode())
+    return StageResult({"transformed": rows["item_metrics"]}, {MARTS_FILE: None}, build.details())
+
+
+def _check_sources(connection: Connection, schema: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("select table_name from information_schema.tables where table_schema = %s", (schema,))
+        missing = sorted(set(SOURCES) - {name for (name,) in cursor.fetchall()})
+    if missing:
+        raise ManifestBroken(f"schema {schema} lacks {', '.join(missing)}; run stage 3 (process) first")
+
+
+def _make_room(database_url: str, schema: str) -> None:
+    engine = create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(database_url), poolclass=NullPool)
+    with engine.begin() as connection:
+        set_aside(connection, schema)
+
+
+@contextmanager
+def _connected(database_url: str) -> Iterator[Connection]:
+    """Open a connection for the block; raises `ServiceUnavailable` without the URL, which may hold a password."""
+    try:
+        connection = psycopg2.connect(database_url, connect_timeout=_SECONDS_TO_CONNECT)
+    except psycopg2.OperationalError as error:
+        reason = " ".join(str(error).split())
+        raise ServiceUnavailable(f"PostgreSQL cannot be reached: {reason}; `workbench doctor` tells more") from error
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
