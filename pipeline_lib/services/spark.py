@@ -1,0 +1,41 @@
+"""Reach Spark Connect: the server SPARK_REMOTE names, else the embedded one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.services import embedded
+from pipeline_lib.services.processes import accepts_connections
+from pipeline_lib.settings import Settings
+
+_PORT = 15002
+
+
+@contextmanager
+def held(settings: Settings) -> Iterator[str]:
+    """Yield a Spark Connect URL (`sc://…`, it may hold a token) that accepts connections, while the block lasts.
+
+    Raises `ServiceUnavailable` when it cannot be reached or started.
+    """
+    if settings.spark_remote is not None:
+        yield checked(settings.spark_remote.get_secret_value())
+        return
+    with embedded.held("spark", settings.home) as state:
+        yield str(state.url)
+
+
+def checked(url: str) -> str:
+    """Return `url` when something listens there; the error names host and port, never the token."""
+    host, port = place_of(url)
+    if not accepts_connections(host, port, seconds=5):
+        raise ServiceUnavailable(f"Spark at {host}:{port}: nobody answers; start it or mend SPARK_REMOTE")
+    return url
+
+
+def place_of(url: str) -> tuple[str, int]:
+    """Return host and port of a Spark Connect URL."""
+    parts = urlsplit(url)
+    return parts.hostname or "localhost", parts.port or _PORT
