@@ -1,0 +1,125 @@
+"""nbclient's client, told what we want to know: progress, capped output, and a kernel that leaves of its own will."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_client.asynchronous.client import AsyncKernelClient, AsyncZMQSocketChannel
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+
+from pipeline_lib.execution.outcome import Observer
+
+PROGRESS_MIME = "application/vnd.workbench.progress+json"
+_DISPLAYS = ("display_data", "execute_result", "update_display_data")
+_TEXT_SHOWN = 2_000
+_LONGEST_ERROR = 200_000
+
+
+class FairChannel(AsyncZMQSocketChannel):
+    """Lets other tasks run between two messages: a flood of output must not starve deadline and cancel."""
+
+    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return await super().get_msg(timeout)
+
+
+class CellClient(NotebookClient):  # type: ignore[misc]  # nbclient's traits are untyped
+    """Executes single cells of a notebook on a kernel that somebody else has started and will stop."""
+
+    def __init__(self, notebook: NotebookNode, kernel: AsyncKernelClient, observer: Observer, cap: int) -> None:
+        super().__init__(notebook, store_widget_state=False, iopub_timeout=10)
+        self.kc = kernel
+        self.left_of_own_will = False
+        self._observer = observer
+        self._cap = cap
+        self._kept = 0
+        self._dropped = 0
+        self.on_cell_executed = self._look_for_exit
+
+    def begin_cell(self) -> None:
+        """Forget the last cell's output count."""
+        self._kept = self._dropped = 0
+
+    def end_cell(self, cell: NotebookNode) -> None:
+        """Say in the cell's output what was not kept, and settle carriage returns as a terminal would."""
+        for output in cell.outputs:
+            if output.output_type == "stream" and "\r" in output.text:
+                output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in output.text.split("\n"))
+        if self._dropped:
+            note = f"… {self._dropped:,} more characters not kept (a cell keeps {self._cap:,})\n"
+            cell.outputs.append(new_output("stream", name="stderr", text=note))
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """Take progress out, cap the rest, and hand it on to nbclient."""
+        kind, content = msg["msg_type"], msg["content"]
+        if kind in _DISPLAYS and PROGRESS_MIME in content["data"]:
+            self._tell_progress(content["data"][PROGRESS_MIME], cell_index + 1)
+            return None
+        if kind == "clear_output":
+            self._kept = 0
+        elif kind == "stream":
+            if not self._cut(content):
+                return None
+            self._observer.cell_output(cell_index + 1, content["text"])
+        elif kind in _DISPLAYS:
+            if not self._fits(_size(content["data"])):
+                return None
+            self._observer.cell_output(cell_index + 1, str(content["data"].get("text/plain", ""))[:_TEXT_SHOWN])
+        elif kind == "error":
+            _shorten(content)
+        return super().process_message(msg, cell, cell_index)
+
+    def output(
+        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """Join what is printed in pieces: one output per stream, not one per flush."""
+        last = outs[-1] if outs and not self.clear_before_next_output else None
+        if msg["msg_type"] == "stream" and last is not None and last.get("name") == msg["content"]["name"]:
+            last.text += msg["content"]["text"]
+            return last
+        return super().output(outs, msg, display_id, cell_index)
+
+    def _tell_progress(self, progress: Any, number: int) -> None:
+        if isinstance(progress, Mapping) and isinstance(progress.get("done"), int):
+            total = progress.get("total")
+            self._observer.cell_progress(number, progress["done"], total if isinstance(total, int) else None)
+
+    def _cut(self, content: dict[str, Any]) -> bool:
+        """Cut the text to what still fits; False when nothing is left of it."""
+        room = max(0, self._cap - self._kept)
+        self._dropped += max(0, len(content["text"]) - room)
+        content["text"] = content["text"][:room]
+        self._kept += len(content["text"])
+        return bool(content["text"])
+
+    def _fits(self, size: int) -> bool:
+        if self._kept + size > self._cap:
+            self._dropped += size
+            return False
+        self._kept += size
+        return True
+
+    def _look_for_exit(self, execute_reply: Mapping[str, Any], **_: Any) -> None:
+        payload = execute_reply["content"].get("payload") or []
+        self.left_of_own_will = any(item.get("source") == "ask_exit" for item in payload)
+
+
+def client_of(manager: Any) -> AsyncKernelClient:
+    """Return an unstarted client of the manager's kernel, fair to other tasks."""
+    client: AsyncKernelClient = manager.client()
+    client.iopub_channel_class = FairChannel
+    return client
+
+
+def _size(data: Mapping[str, Any]) -> int:
+    return sum(len(value) if isinstance(value, str) else len(json.dumps(value)) for value in data.values())
+
+
+def _shorten(content: dict[str, Any]) -> None:
+    content["evalue"] = content["evalue"][:_LONGEST_ERROR]
+    content["traceback"] = [line[:_LONGEST_ERROR] for line in content["traceback"][:200]]
