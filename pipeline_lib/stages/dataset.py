@@ -1,0 +1,85 @@
+"""The validated dataset: its columns, and a Parquet file written row group by row group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+DATASET = "dataset.parquet"
+ROW_GROUP = 131_072
+
+DATASET_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("value", pa.decimal128(12, 2), nullable=False),
+        pa.field("quantity", pa.int32(), nullable=False),
+        pa.field("is_active", pa.bool_(), nullable=False),
+        pa.field("created_at", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("customer_name", pa.string()),
+        pa.field("customer_email", pa.string()),
+        pa.field("customer_country", pa.string()),
+        pa.field("extra", pa.string()),
+    ]
+)
+
+
+class DatasetFile:
+    """Collects accepted records (frames as `screening.FRAME`) and writes row groups of 131,072; the same records
+    in the same order make the same bytes, however they were cut into frames."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._writer = pq.ParquetWriter(file, DATASET_SCHEMA, compression="zstd")
+        self._waiting: list[pl.DataFrame] = []
+        self._rows_waiting = 0
+        self.rows = 0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Take the records of one batch."""
+        self._waiting.append(frame)
+        self._rows_waiting += len(frame)
+        self.rows += len(frame)
+        if self._rows_waiting >= ROW_GROUP:
+            self._flush(ROW_GROUP)
+
+    def close(self) -> None:
+        """Write what waits and the footer."""
+        self._flush(1)
+        self._writer.close()
+
+    def _flush(self, smallest: int) -> None:
+        if not self._waiting:
+            return
+        rows = pl.concat(self._waiting, rechunk=True)
+        while len(rows) >= smallest:
+            self._writer.write_table(as_dataset(rows[:ROW_GROUP]), row_group_size=ROW_GROUP)
+            rows = rows[ROW_GROUP:]
+        self._waiting, self._rows_waiting = [rows], len(rows)
+
+
+def as_dataset(frame: pl.DataFrame) -> pa.Table:
+    """Turn a frame with `cents` into the dataset's columns, `value` as decimal(12,2)."""
+    columns = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    arrays = [
+        _decimals(frame["cents"].to_numpy()) if field.name == "value" else columns[field.name].cast(field.type)
+        for field in DATASET_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=DATASET_SCHEMA)
+
+
+def _decimals(cents: np.ndarray) -> pa.Array:
+    """Write non-negative cents as 128-bit integers, low half first: the layout of Arrow's decimal128."""
+    halves = np.zeros((len(cents), 2), dtype="<i8")
+    halves[:, 0] = cents
+    return pa.Decimal128Array.from_buffers(pa.decimal128(12, 2), len(cents), [None, pa.py_buffer(halves)])
+
+
+def read_head(path: Path, rows: int = 5) -> pl.DataFrame:
+    """Return the dataset's first rows."""
+    return pl.scan_parquet(path).head(rows).collect()

@@ -1,0 +1,166 @@
+"""Elements of a JSON array (or objects in a row), cut out of a stream without parsing the whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+MAX_RECORD_BYTES = 64 << 20
+KEPT_BYTES = 16 << 10
+
+_GAP = re.compile(rb"[\s,]*+")
+_QUICK_END = re.compile(rb"\}\s*+,\s*+\{")
+_STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
+_TOKEN = re.compile(_STRING + rb'|[\[\]{}"]')
+_SCALAR = re.compile(_STRING + rb'|[^\s,\[\]{}"]++')
+_NEXT_INLINE = re.compile(rb",\s*+\{")
+_CLOSING = {b"{": b"}", b"[": b"]"}
+_CONTEXT = 256
+_VALUE = msgspec.json.Decoder(msgspec.Raw)
+
+
+def is_json(text: bytes) -> bool:
+    """Tell whether the text is one JSON value, as far as its structure goes."""
+    try:
+        _VALUE.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def end_of_value(text: bytes, start: int) -> int | None:
+    """Return where the JSON value that begins at `start` ends; None when it does not end within `text`.
+
+    A value that cannot be one (mismatched brackets, a string broken by a line's end) ends where it begins.
+    """
+    if text[start : start + 1] not in (b"{", b"["):
+        return _end_of_scalar(text, start)
+    opened: list[bytes] = []
+    for token in _TOKEN.finditer(text, start):
+        kind = token[0][:1]
+        if kind == b'"':
+            if len(token[0]) == 1:
+                return start if text.find(b"\n", token.start()) >= 0 else None
+        elif kind in _CLOSING:
+            if opened and not _may_open(opened[-1], text[max(start, token.start() - _CONTEXT) : token.start()]):
+                return start
+            opened.append(kind)
+        elif _CLOSING[opened.pop()] != kind:
+            return start
+        if not opened:
+            return token.end()
+    return None
+
+
+def _end_of_scalar(text: bytes, start: int) -> int | None:
+    scalar = _SCALAR.match(text, start)
+    if scalar is None:
+        return start
+    return scalar.end() if scalar.end() < len(text) else None
+
+
+def _may_open(parent: bytes, before: bytes) -> bool:
+    """Tell whether a bracket may stand here: after a colon in an object, after a comma or first in an array.
+
+    It may not where a record was cut off and the next one begins; without this, the rest of the file would be
+    searched for the missing end.
+    """
+    previous = before.rstrip()[-1:]
+    return previous in ((b":", b"") if parent == b"{" else (b",", b"[", b""))
+
+
+class ElementReader:
+    """Iterates over the raw text of each element; text that is no JSON comes as it is, up to where reading resumes.
+
+    An array that is never closed, or text after its end, comes as one more element that is no JSON.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], is_array: bool) -> None:
+        self._chunks = chunks
+        self._is_array = is_array
+        self._text = b""
+        self._at = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._is_array:
+            self._skip_gap()
+            self._at += 1
+        while self._skip_gap() and not self._closes():
+            yield self._element()
+        yield from self._ending()
+
+    def _closes(self) -> bool:
+        return self._is_array and self._text[self._at : self._at + 1] == b"]"
+
+    def _ending(self) -> Iterator[bytes]:
+        """Yield what stands where only the end of the file may be."""
+        if not self._is_array:
+            return
+        if not self._closes():
+            yield b"the array is not closed"
+            return
+        self._at += 1
+        if self._skip_gap():
+            yield self._text[self._at : self._at + KEPT_BYTES]
+
+    def _skip_gap(self) -> bool:
+        """Go to the next character that is neither white space nor comma; False at the end of the file."""
+        while True:
+            gap = _GAP.match(self._text, self._at)
+            self._at = gap.end() if gap else self._at
+            if self._at < len(self._text) or not self._refill():
+                return self._at < len(self._text)
+
+    def _refill(self) -> bool:
+        """Read on, at least as much as is waiting (so that a huge element is scanned but a few times)."""
+        start = max(0, self._at - _CONTEXT)
+        pieces = [self._text[start:]]
+        wanted = max(len(pieces[0]), 1)
+        while wanted > 0 and (chunk := next(self._chunks, b"")):
+            pieces.append(chunk)
+            wanted -= len(chunk)
+        self._text, self._at = b"".join(pieces), self._at - start
+        return len(pieces) > 1
+
+    def _element(self) -> bytes:
+        quick = _QUICK_END.search(self._text, self._at)
+        if quick and is_json(text := self._text[self._at : quick.start() + 1]):
+            self._at = quick.start() + 1
+            return text
+        end = self._end()
+        if end is not None and is_json(text := self._text[self._at : end]):
+            self._at = end
+            return text
+        return self._broken()
+
+    def _end(self) -> int | None:
+        end = end_of_value(self._text, self._at)
+        while end is None and len(self._text) - self._at <= MAX_RECORD_BYTES and self._refill():
+            end = end_of_value(self._text, self._at)
+        return end
+
+    def _broken(self) -> bytes:
+        """Return the text up to where reading resumes; of a text without end only the beginning is kept."""
+        pattern, kept = self._resumption(), b""
+        while not (found := pattern.search(self._text, self._at + 1)) and self._refill():
+            if len(self._text) - self._at > MAX_RECORD_BYTES:
+                kept = kept or self._text[self._at : self._at + KEPT_BYTES]
+                self._at = len(self._text) - _CONTEXT
+        end = found.end() - 1 if found else self._last_end()
+        text = kept or self._text[self._at : end]
+        self._at = end
+        return text.rstrip(b" \t\r\n,")
+
+    def _resumption(self) -> re.Pattern[bytes]:
+        line_start = self._text.rfind(b"\n", 0, self._at) + 1
+        indentation = self._text[line_start : self._at]
+        if indentation.strip():
+            return _NEXT_INLINE
+        return re.compile(rb"\n" + re.escape(indentation) + rb"\{")
+
+    def _last_end(self) -> int:
+        """Return the end of the last element's text: before the bracket that closes the array, if it does."""
+        rest = self._text.rstrip()
+        return max(self._at + 1, len(rest) - 1) if self._is_array and rest.endswith(b"]") else len(self._text)

@@ -1,0 +1,152 @@
+"""Stage 2: read a JSON file of any size and sort its records into the validated dataset and the rejects.
+
+Two paths give one answer: `screening` takes the provably clean records fast, `validation` decides all others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline_lib.artefacts import StageResult, written_whole
+from pipeline_lib.errors import InputEmpty, InvalidParameter, TooManyRejects
+from pipeline_lib.parameters import IngestParameters
+from pipeline_lib.stages.dataset import DATASET, DatasetFile
+from pipeline_lib.stages.generate import FILE_NAMES
+from pipeline_lib.stages.progress import Progress, silent
+from pipeline_lib.stages.reading import open_source
+from pipeline_lib.stages.rejects import REJECTS, RecordRejected, Reject, RejectFile
+from pipeline_lib.stages.rejects import Reason as Reason
+from pipeline_lib.stages.screening import frame_of, screen
+from pipeline_lib.stages.splitting import Batch, RecordStream, detect
+from pipeline_lib.stages.uniqueness import SeenIds
+from pipeline_lib.stages.validation import Record, validate
+
+REPAIRABLE = ("name", "category", "value")
+
+
+def ingest(parameters: IngestParameters, source: Path, folder: Path, progress: Progress = silent) -> StageResult:
+    """Read `source` (JSON Lines, a JSON array or objects in a row; plain, gzip or zstd) into `folder`.
+
+    Writes `dataset.parquet` and `rejects.jsonl`; every record ends in one of them. `details`: `rejects_by_reason`,
+    `repaired` (records per repaired field) and `source`. Raises `InputUnreadable`, `InputEmpty` or, with
+    rejects.jsonl kept, `TooManyRejects`; `InvalidParameter` for an empty reference time.
+    """
+    stream = detect(open_source(source))
+    with written_whole(folder / DATASET) as accepted_file:
+        with written_whole(folder / REJECTS) as rejects_file:
+            sorting = Sorting(_reference(parameters), DatasetFile(accepted_file), _rejects(rejects_file, stream))
+            sort_records(stream, sorting, progress)
+        check_rejects(parameters, source, folder, sorting)
+    return _result(stream, sorting)
+
+
+def input_of(parameters: IngestParameters, generated: Path) -> Path:
+    """Return the person's own file, or what stage 1 left in the folder `generated`."""
+    if parameters.input_file:
+        return Path(parameters.input_file).expanduser()
+    names = [generated / name for name in FILE_NAMES.values()]
+    return next((path for path in names if path.exists()), names[0])
+
+
+@dataclass
+class Sorting:
+    """The state of one ingestion: clock, both outputs, ids seen, counts."""
+
+    reference: datetime
+    dataset: DatasetFile
+    rejects: RejectFile
+    seen: SeenIds = field(default_factory=SeenIds)
+    read: int = 0
+    repaired: Counter[str] = field(default_factory=Counter)
+
+    def take(self, batch: Batch) -> None:
+        """Sort one batch of records, in order."""
+        clean, doubtful = screen(batch.texts, self.reference)
+        records, refused = self._validated(batch, doubtful)
+        accepted = self._merged(clean, records)
+        is_new = self.seen.add(accepted["id"].to_numpy())
+        refused |= {
+            index: RecordRejected(Reason.DUPLICATE_ID, "id") for index in accepted.filter(~pl.Series(is_new))["index"]
+        }
+        self._count_repairs(records, refused)
+        self.dataset.add(accepted.filter(pl.Series(is_new, dtype=pl.Boolean)))
+        for index in sorted(refused):
+            why = refused[index]
+            self.rejects.add(Reject(batch.numbers[index], why.field, why.reason, batch.texts[index]))
+        self.read += len(batch.texts)
+
+    def _validated(
+        self, batch: Batch, doubtful: list[int]
+    ) -> tuple[dict[int, Record], dict[int, RecordRejected]]:
+        records, refused = {}, {}
+        for index in doubtful:
+            try:
+                records[index] = validate(batch.texts[index], self.reference)
+            except RecordRejected as why:
+                refused[index] = why
+        return records, refused
+
+    def _merged(self, clean: pl.DataFrame, records: dict[int, Record]) -> pl.DataFrame:
+        if not records:
+            return clean
+        return pl.concat([clean, frame_of(list(records), list(records.values()))]).sort("index")
+
+    def _count_repairs(self, records: dict[int, Record], refused: dict[int, RecordRejected]) -> None:
+        for index, record in records.items():
+            if index not in refused:
+                self.repaired.update(record.repaired)
+
+
+def sort_records(stream: RecordStream, sorting: Sorting, progress: Progress = silent) -> None:
+    """Take every record of the stream; raises `InputEmpty`, `InputUnreadable` (compression broken on the way)."""
+    for batch in stream.batches():
+        sorting.take(batch)
+        progress(sorting.read, None)
+    if sorting.read == 0:
+        raise InputEmpty(f"{stream.source.path}: holds no record")
+    sorting.dataset.close()
+
+
+def check_rejects(parameters: IngestParameters, source: Path, folder: Path, sorting: Sorting) -> None:
+    """Raise `TooManyRejects`, which names the file, the rate and the first bad line, above `max_reject_rate`."""
+    rejected, read = sorting.rejects.total, sorting.read
+    if rejected > parameters.max_reject_rate * read:
+        raise TooManyRejects(
+            f"{source}: {rejected:,} of {read:,} records rejected ({rejected / read:.1%}, at most "
+            f"{parameters.max_reject_rate:.1%} allowed); first: {sorting.rejects.describe_first()}; "
+            f"all of them in {folder / REJECTS}"
+        )
+
+
+def _reference(parameters: IngestParameters) -> datetime:
+    if not parameters.reference_time:
+        raise InvalidParameter("reference_time", "must be fixed before records are read; the start of the run does")
+    return datetime.fromisoformat(parameters.reference_time)
+
+
+def _rejects(file: Any, stream: RecordStream) -> RejectFile:
+    return RejectFile(file, stream.layout.unit)
+
+
+def _result(stream: RecordStream, sorting: Sorting) -> StageResult:
+    ingested, rejected = sorting.dataset.rows, sorting.rejects.total
+    return StageResult(
+        counts={"read": sorting.read, "ingested": ingested, "rejected": rejected},
+        files={DATASET: ingested, REJECTS: rejected},
+        details={
+            "rejects_by_reason": dict(sorted(sorting.rejects.by_reason.items())),
+            "repaired": {name: sorting.repaired[name] for name in REPAIRABLE},
+            "source": {
+                "path": str(stream.source.path),
+                "layout": str(stream.layout),
+                "compression": stream.source.compression,
+                "bytes": stream.source.size,
+            },
+        },
+    )

@@ -1,0 +1,108 @@
+"""Records that ingestion refuses: why, where they stood, and the file that keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+REJECTS = "rejects.jsonl"
+RAW_CHARACTERS = 2_000
+_COLUMNS = {"line": pl.Int64, "position": pl.Int64, "field": pl.String, "reason": pl.String, "raw": pl.String}
+
+
+class Reason(StrEnum):
+    """Why a record is refused: a few stable codes, fit for a metric's tag."""
+
+    MALFORMED = "malformed"
+    """Not one JSON value: syntax, cut off, invalid UTF-8, nested deeper than 64 levels, longer than 64 MiB."""
+    DUPLICATE_KEY = "duplicate_key"
+    """An object has the same key twice, so nobody can say which one counts."""
+    MISSING_FIELD = "missing_field"
+    """A required field is absent or null."""
+    WRONG_TYPE = "wrong_type"
+    """Another JSON type than the field's; also a record that is no object."""
+    OUT_OF_RANGE = "out_of_range"
+    """A number or a text length beyond its bounds, or a number that does not fit 64 bits."""
+    NOT_FINITE = "not_finite"
+    """NaN or Infinity, which JSON does not have but some writers emit."""
+    UNKNOWN_CATEGORY = "unknown_category"
+    """A category other than A to D, once trimmed and upper-cased."""
+    INVALID_DATE = "invalid_date"
+    """Not ISO 8601, no such day, or outside the years 1 to 9999 in UTC."""
+    FORBIDDEN_TEXT = "forbidden_text"
+    """Text with a NUL character or a lone surrogate, which PostgreSQL or UTF-8 cannot hold."""
+    DUPLICATE_ID = "duplicate_id"
+    """An accepted record before this one has the same id."""
+
+
+class RecordRejected(Exception):
+    """One record is refused; `field` is a dotted path, or None where the record as a whole is meant."""
+
+    def __init__(self, reason: Reason, field: str | None = None) -> None:
+        super().__init__(f"{field or 'record'}: {reason}")
+        self.reason = reason
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A refused record: its line or array position (both from 1), the field, the reason and its own bytes."""
+
+    number: int
+    field: str | None
+    reason: Reason
+    raw: bytes
+
+
+class RejectFile:
+    """Writes rejects as JSON Lines and counts them; `unit` is `line` or `position`."""
+
+    def __init__(self, file: IO[bytes], unit: str) -> None:
+        self._file = file
+        self.unit = unit
+        self.by_reason: Counter[str] = Counter()
+        self.first: Reject | None = None
+
+    @property
+    def total(self) -> int:
+        return self.by_reason.total()
+
+    def add(self, reject: Reject) -> None:
+        """Write one reject, its raw text cut at 2,000 characters; bytes that are no UTF-8 show as U+FFFD."""
+        self.first = self.first or reject
+        self.by_reason[str(reject.reason)] += 1
+        line = {self.unit: reject.number, "field": reject.field, "reason": reject.reason, "raw": shown(reject.raw)}
+        self._file.write(json.dumps(line, ensure_ascii=True).encode() + b"\n")
+
+    def describe_first(self) -> str:
+        """Return where the first reject stands and why, as part of a sentence."""
+        if self.first is None:
+            return "no reject"
+        field = f", field {self.first.field!r}" if self.first.field else ""
+        return f"{self.unit} {self.first.number}{field}: {self.first.reason}"
+
+
+def shown(raw: bytes) -> str:
+    """Decode what can be decoded and cut it at 2,000 characters."""
+    return raw[: 4 * RAW_CHARACTERS].strip().decode("utf-8", errors="replace")[:RAW_CHARACTERS]
+
+
+def read_rejects(folder: Path, limit: int = 20) -> pl.DataFrame:
+    """Return the first rejects of an ingestion: line (or position), field, reason, raw."""
+    rejects = scan_rejects(folder).head(limit).collect()
+    unit = "position" if rejects["line"].null_count() == len(rejects) and len(rejects) else "line"
+    return rejects.select(unit, "field", "reason", "raw")
+
+
+def scan_rejects(folder: Path) -> pl.LazyFrame:
+    """Return all rejects lazily, also when there are none."""
+    path = folder / REJECTS
+    if path.stat().st_size == 0:
+        return pl.LazyFrame(schema=_COLUMNS)
+    return pl.scan_ndjson(path, schema=_COLUMNS)

@@ -1,0 +1,113 @@
+"""Where one record ends and the next begins: JSON Lines, one JSON array, or objects one after the other.
+
+A broken record must not take its neighbours with it. In JSON Lines that is what lines are for. In an array,
+reading resumes at the next line that begins with `{` at the indentation of the broken element; when elements do
+not begin lines, at the next `,{`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline_lib.errors import InputEmpty, InputUnreadable
+from pipeline_lib.stages.elements import KEPT_BYTES, MAX_RECORD_BYTES, ElementReader, end_of_value, is_json
+from pipeline_lib.stages.reading import CHUNK_BYTES, Source
+
+_HEAD_BYTES = 1 << 20
+
+
+class Layout(StrEnum):
+    """How records follow each other."""
+
+    LINES = "jsonl"
+    ARRAY = "array"
+    OBJECTS = "objects"
+    """One object after the other, each over several lines, as pretty-printers write them."""
+
+    @property
+    def unit(self) -> str:
+        """What a record's number counts."""
+        return "line" if self is Layout.LINES else "position"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records as they stand in the file, and the number of each: line or position, from 1."""
+
+    numbers: list[int]
+    texts: list[bytes]
+
+
+@dataclass(frozen=True)
+class RecordStream:
+    """A source together with its layout."""
+
+    source: Source
+    layout: Layout
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield all records in order, about 8 MiB at a time; blank lines are no records."""
+        if self.layout is Layout.LINES:
+            return _line_batches(self.source.chunks())
+        return _element_batches(ElementReader(self.source.chunks(), is_array=self.layout is Layout.ARRAY))
+
+
+def detect(source: Source) -> RecordStream:
+    """Find out the layout from the first bytes; raises `InputEmpty`, `InputUnreadable` (no JSON at all)."""
+    head = next((chunk for chunk in source.chunks() if chunk.strip()), b"").lstrip()[:_HEAD_BYTES]
+    if not head:
+        raise InputEmpty(f"{source.path}: holds no record")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:4]:
+        raise InputUnreadable(f"{source.path}: is not UTF-8 text; JSON must be UTF-8")
+    if head.startswith(b"["):
+        return RecordStream(source, Layout.ARRAY)
+    if head.startswith(b"{") and _spans_lines(head):
+        return RecordStream(source, Layout.OBJECTS)
+    if not any(line.lstrip().startswith(b"{") for line in head.split(b"\n")):
+        start = head[:40].decode("utf-8", errors="replace")
+        raise InputUnreadable(f"{source.path}: is no JSON (begins with {start!r}); give JSON Lines or a JSON array")
+    return RecordStream(source, Layout.LINES)
+
+
+def _spans_lines(head: bytes) -> bool:
+    """Tell whether the first object goes on beyond its first line."""
+    first_line = head.partition(b"\n")[0]
+    end = end_of_value(head, 0)
+    return end is not None and end > len(first_line) and is_json(head[:end])
+
+
+def _line_batches(chunks: Iterator[bytes]) -> Iterator[Batch]:
+    number, rest = 1, b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield _without_blanks(number, lines)
+            number += len(lines)
+        if len(rest) > MAX_RECORD_BYTES:
+            rest = _shortened(rest)
+    yield _without_blanks(number, [rest])
+
+
+def _shortened(line: bytes) -> bytes:
+    """Keep only the beginning of an endless line: cut off it is malformed, and memory stays flat."""
+    text = line.strip()
+    return text if len(text) <= MAX_RECORD_BYTES else text[:KEPT_BYTES]
+
+
+def _without_blanks(first: int, lines: list[bytes]) -> Batch:
+    numbered = [(number, line) for number, line in enumerate(lines, first) if line and not line.isspace()]
+    return Batch([number for number, _ in numbered], [line for _, line in numbered])
+
+
+def _element_batches(elements: Iterator[bytes]) -> Iterator[Batch]:
+    number, size = 1, 0
+    texts: list[bytes] = []
+    for text in elements:
+        texts.append(text)
+        size += len(text)
+        if size >= CHUNK_BYTES:
+            yield Batch(list(range(number, number + len(texts))), texts)
+            number, size, texts = number + len(texts), 0, []
+    yield Batch(list(range(number, number + len(texts))), texts)
