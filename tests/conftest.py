@@ -4,51 +4,76 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pika
 import psycopg2
 import pytest
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from pipeline_lib.services import postgres
+from pipeline_lib.services import spark as spark_service
 from pipeline_lib.settings import Settings
 
-OWN_POSTGRES = "postgresql://postgres@127.0.0.1:5432/postgres"
-OWN_BROKER = "amqp://guest:guest@127.0.0.1:5672/%2F"
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+OWN_POSTGRES = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+OWN_BROKER = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2F")
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One WORKBENCH_HOME for the session, so that services are started once."""
-    return tmp_path_factory.mktemp("home")
+    """One WORKBENCH_HOME for the session, the same for all its workers, so that services are started once."""
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    return Path(tempfile.gettempdir(), f"workbench-{session}") if session else tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="session")
-def server_url(home: Path) -> Iterator[str]:
-    """A PostgreSQL server: TEST_DATABASE_URL, or the one on this machine, or else the embedded one."""
-    url = os.environ.get("TEST_DATABASE_URL", OWN_POSTGRES)
+def settings(home: Path) -> Settings:
+    """Settings of a session without external components."""
+    return Settings(_env_file=None, workbench_home=home)
+
+
+@pytest.fixture(scope="session")
+def server_url(settings: Settings) -> Iterator[str]:
+    """A PostgreSQL server: the one on this machine (TEST_DATABASE_URL), or else the embedded one."""
     try:
-        psycopg2.connect(url, connect_timeout=2).close()
+        psycopg2.connect(OWN_POSTGRES, connect_timeout=2).close()
     except psycopg2.OperationalError:
-        with postgres.held(Settings(workbench_home=home)) as embedded:
+        with postgres.held(settings) as embedded:
             yield embedded
     else:
-        yield url
+        yield OWN_POSTGRES
 
 
 @pytest.fixture
 def database_url(server_url: str) -> Iterator[str]:
     """A fresh database of its own for one test."""
+    with fresh_database(server_url) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(server_url: str) -> Iterator[str]:
+    """Create a database on a server for the block; yields its URL, drops it afterwards."""
     name = f"workbench_test_{secrets.token_hex(6)}"
+    _administer(server_url, "create database {}", name)
+    try:
+        yield _with_database(server_url, name)
+    finally:
+        _administer(server_url, "drop database {} with (force)", name)
+
+
+def _administer(server_url: str, statement: str, name: str) -> None:
     with closing(psycopg2.connect(server_url)) as connection:
         connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        yield _with_database(server_url, name)
-        cursor.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        connection.cursor().execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 def _with_database(url: str, name: str) -> str:
@@ -57,3 +82,30 @@ def _with_database(url: str, name: str) -> str:
     if parts["host"].startswith("/"):
         return f"postgresql://{user}@/{name}?host={parts['host']}"
     return f"postgresql://{user}@{parts['host']}:{parts.get('port', 5432)}/{name}"
+
+
+@pytest.fixture(scope="session")
+def spark_url(settings: Settings) -> Iterator[str]:
+    """The session's Spark Connect server."""
+    with spark_service.held(settings) as url:
+        yield url
+
+
+@pytest.fixture
+def spark(spark_url: str) -> Iterator[SparkSession]:
+    """A Spark session of its own for one test."""
+    from pyspark.sql.connect.session import SparkSession
+
+    session = SparkSession.builder.remote(spark_url).create()
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def broker_url() -> str:
+    """The RabbitMQ broker on this machine (TEST_AMQP_URL); a loud skip without one."""
+    try:
+        pika.BlockingConnection(pika.URLParameters(OWN_BROKER)).close()
+    except pika.exceptions.AMQPError:
+        pytest.skip("NO BROKER: the tests of event delivery do not run; `make services` installs RabbitMQ")
+    return OWN_BROKER
