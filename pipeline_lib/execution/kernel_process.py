@@ -6,7 +6,6 @@ Runs as a script (plain kernels) and is called by the nursery after a fork (warm
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import os
 import re
 import resource
@@ -24,20 +23,9 @@ def become_kernel(connection_file: str, owner: int) -> None:
     die_with(owner)
     if _PROJECT not in sys.path:
         sys.path.append(_PROJECT)
-    own_stderr = os.dup(2)
-    from ipykernel.kernelapp import IPKernelApp
+    from pipeline_lib.execution import kernel_app
 
-    app = IPKernelApp.instance()
-    app.initialize(
-        [
-            f"--IPKernelApp.connection_file={connection_file}",
-            f"--IPKernelApp.parent_handle={owner}",
-            "--HistoryManager.hist_file=:memory:",
-        ]
-    )
-    # ipykernel redirects descriptor 2 into itself; a crash must reach the log, since a dead kernel sends no message.
-    faulthandler.enable(file=own_stderr, all_threads=False)
-    app.start()
+    kernel_app.serve(connection_file, owner, crash_log=os.dup(2))
 
 
 def die_with(owner: int) -> None:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # Polars is missing on purpose: importing it starts a thread ("polars-ooc-cleaner") that a fork would cut off.
 HEAVY_MODULES = (
-    "ipykernel.kernelapp",
+    "pipeline_lib.execution.kernel_app",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
     "IPython.core.completer",
@@ -61,6 +61,7 @@ class Nursery:
         self._process = process
         self._control = control
         self._report: dict[str, Any] | None = None
+        self.pid = process.pid
 
     @classmethod
     def started(cls, modules: Sequence[str] = HEAVY_MODULES, environment: Mapping[str, str] | None = None) -> Self:

@@ -256,6 +256,12 @@ def test_kernels_listen_on_no_port(target, tmp_path):
     assert "LISTEN" not in json.loads(answer.read_text())
 
 
+def test_output_of_forked_children_is_kept(target):
+    code = "import os\npid = os.fork()\nif pid == 0:\n    print('from the child', flush=True)\n    os._exit(0)\nos.waitpid(pid, 0)"
+    run_code(code + "\nimport time; time.sleep(0.5)", target)
+    assert "from the child" in str(nbformat.read(target, as_version=4).cells[3].outputs)
+
+
 def test_a_notebook_works_beside_its_own_file(target, tmp_path):
     answer = tmp_path / "folder"
     code = f"import os, pathlib; pathlib.Path({str(answer)!r}).write_text(os.getcwd())"

@@ -1,0 +1,54 @@
+"""ipykernel's application without a single TCP socket.
+
+Even on ipc transport ipykernel binds a port of 127.0.0.1, over which forked children of the kernel hand in what they
+print. Here that is a socket in the kernel's private folder, like all others.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from pathlib import Path
+from typing import Any
+
+import zmq
+from ipykernel import kernelapp
+from ipykernel.iostream import IOPubThread
+from ipykernel.kernelapp import IPKernelApp
+from zmq.eventloop.zmqstream import ZMQStream
+
+
+def serve(connection_file: str, owner: int, crash_log: int) -> None:
+    """Serve as a kernel until shut down; a crash writes Python's stack to descriptor `crash_log`."""
+    endpoint = f"ipc://{Path(connection_file).with_name('forks')}"
+
+    class PrivateIOPubThread(IOPubThread):  # type: ignore[misc]  # ipykernel is partly untyped
+        """Takes the output of forked children over a unix socket."""
+
+        def _setup_pipe_in(self) -> None:
+            self._pipe_uuid = os.urandom(16)
+            pipe = self.socket.context.socket(zmq.PULL)
+            pipe.linger = 0
+            pipe.bind(endpoint)
+            self._pipe_in = ZMQStream(pipe, self.io_loop)
+            self._pipe_in.on_recv(self._handle_pipe_msg)
+
+        def _setup_pipe_out(self) -> tuple[Any, Any]:
+            context = zmq.Context()  # sockets and contexts do not survive a fork
+            pipe = context.socket(zmq.PUSH)
+            pipe.linger = 3000
+            pipe.connect(endpoint)
+            return context, pipe
+
+    kernelapp.IOPubThread = PrivateIOPubThread
+    app = IPKernelApp.instance()
+    app.initialize(
+        [
+            f"--IPKernelApp.connection_file={connection_file}",
+            f"--IPKernelApp.parent_handle={owner}",
+            "--HistoryManager.hist_file=:memory:",
+        ]
+    )
+    # ipykernel redirects descriptor 2 into itself; a crash must reach the log, since a dead kernel sends no message.
+    faulthandler.enable(file=crash_log, all_threads=False)
+    app.start()

@@ -1,0 +1,175 @@
+"""Kernels forked from a nursery: as truthful as others, and gone with their owner."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
+from pipeline_lib.execution.warm import Nursery, NurseryFailed, WarmKernels
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks_for_tests"
+MODULES = ("pipeline_lib.execution.kernel_app", "numpy.random", "faker")
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery.started(MODULES) as nursery:
+        yield nursery
+
+
+@pytest.fixture
+def kernels(nursery):
+    return WarmKernels(nursery)
+
+
+def printed(target: Path) -> str:
+    outputs = nbformat.read(target, as_version=4).cells[3].outputs
+    return "".join(output.get("text", "") for output in outputs)
+
+
+def run_code(code: str, target: Path, **options: object):
+    return execute_notebook(NOTEBOOKS / "runs_code.ipynb", target, {"code": code}, ExecutionOptions(**options))
+
+
+def wait_until_gone(pids: list[int]) -> list[int]:
+    until = time.monotonic() + 15
+    while time.monotonic() < until and (left := [pid for pid in pids if _lives(pid)]):
+        time.sleep(0.05)
+    return [pid for pid in pids if _lives(pid)] if pids else left
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_forked_kernel_has_the_modules_already(kernels, tmp_path):
+    target = tmp_path / "n.ipynb"
+    outcome = run_code("import sys; print('faker' in sys.modules, 'pandas' in sys.modules)", target, kernels=kernels)
+    assert outcome.completed
+    assert printed(target) == "True False\n"
+
+
+def test_a_forked_kernel_leads_a_session_of_its_own_with_its_own_environment(kernels, tmp_path):
+    target = tmp_path / "n.ipynb"
+    code = "import os; print(os.getsid(0) == os.getpgid(0) == os.getpid(), os.environ['ONLY_HERE'], os.getcwd())"
+    run_code(code, target, kernels=kernels, environment={"ONLY_HERE": "yes"}, folder=tmp_path)
+    assert printed(target) == f"True yes {tmp_path}\n"
+
+
+def test_two_forked_kernels_draw_different_random_numbers(kernels, tmp_path):
+    code = "import random, numpy, faker; print(random.random(), numpy.random.random(), faker.Faker().name())"
+    drawn = []
+    for name in ("a.ipynb", "b.ipynb"):
+        run_code(code, tmp_path / name, kernels=kernels)
+        drawn.append(printed(tmp_path / name).split(maxsplit=2))
+    assert all(one != other for one, other in zip(*drawn, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("code", "kernel_signal", "kernel_code"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL", None),
+        ("import ctypes; ctypes.string_at(0)", "SIGSEGV", None),
+        ("import os; os._exit(7)", None, 7),
+    ],
+)
+def test_the_nursery_tells_how_a_kernel_died(code, kernel_signal, kernel_code, kernels, tmp_path):
+    outcome = run_code(code, tmp_path / "n.ipynb", kernels=kernels)
+    assert outcome.status == "killed"
+    assert (outcome.error.kernel.signal, outcome.error.kernel.code) == (kernel_signal, kernel_code)
+    assert outcome.error.kernel.peak_bytes > 0
+
+
+def test_a_stopped_forked_kernel_ends_at_the_deadline(kernels, tmp_path):
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+    outcome = run_code(code, tmp_path / "n.ipynb", kernels=kernels, deadline_seconds=3, grace_seconds=0.5)
+    assert outcome.status == "timed_out"
+    assert outcome.kernel.signal == "SIGKILL" or outcome.kernel.code == 0
+
+
+def test_kernels_can_be_forked_side_by_side(kernels, tmp_path):
+    def one(number: int) -> str:
+        target = tmp_path / f"{number}.ipynb"
+        run_code(f"print({number})", target, kernels=kernels)
+        return printed(target)
+
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        assert list(pool.map(one, range(3))) == ["0\n", "1\n", "2\n"]
+
+
+def test_a_nursery_with_threads_refuses_to_fork_and_a_plain_kernel_steps_in(tmp_path, caplog):
+    (tmp_path / "threaded.py").write_text("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with Nursery.started(["threaded"], environment) as nursery, caplog.at_level(logging.WARNING):
+        with pytest.raises(NurseryFailed, match="threads"):
+            asyncio.run(nursery.ready())
+        outcome = run_code("print('hello')", tmp_path / "n.ipynb", kernels=WarmKernels(nursery))
+    assert outcome.completed
+    assert "nursery.failed" in caplog.text
+
+
+def test_a_dead_nursery_is_replaced_by_a_plain_kernel(tmp_path, caplog):
+    with Nursery.started(["json"]) as nursery:
+        asyncio.run(nursery.ready())
+        os.kill(nursery.pid, signal.SIGKILL)
+        wait_until_gone([nursery.pid])
+        with caplog.at_level(logging.WARNING):
+            outcome = run_code("print('hello')", tmp_path / "n.ipynb", kernels=WarmKernels(nursery))
+    assert outcome.completed
+    assert "nursery.failed" in caplog.text
+
+
+def test_nursery_kernels_and_their_children_die_with_a_killed_owner(tmp_path):
+    owner = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
+        from pipeline_lib.execution.warm import Nursery, WarmKernels
+        source, folder = map(Path, sys.argv[1:])
+        code = (
+            "import json, os, subprocess, time, pathlib\\n"
+            "child = subprocess.Popen(['sleep', '600'])\\n"
+            f"pathlib.Path({str(folder)!r}, 'pids').write_text(json.dumps([os.getpid(), os.getppid(), child.pid]))\\n"
+            "time.sleep(600)"
+        )
+        with Nursery.started(["pipeline_lib.execution.kernel_app"]) as nursery:
+            execute_notebook(source, folder / "n.ipynb", {"code": code}, ExecutionOptions(kernels=WarmKernels(nursery)))
+        """
+    )
+    command = [sys.executable, "-c", owner, str(NOTEBOOKS / "runs_code.ipynb"), str(tmp_path)]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        until = time.monotonic() + 30
+        while not (tmp_path / "pids").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        process.kill()
+    pids = json.loads((tmp_path / "pids").read_text())
+    assert wait_until_gone(pids) == []
+    assert not list(tmp_path.glob("wb-kernel-*"))
+    cells = [cell for cell in nbformat.read(tmp_path / "n.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    assert "completed" not in {cell.metadata.workbench.status for cell in cells[2:]}
+
+
+def test_closing_the_nursery_leaves_no_process():
+    nursery = Nursery.started(["json"])
+    pid = nursery.pid
+    nursery.close()
+    assert wait_until_gone([pid]) == []
