@@ -1,4 +1,4 @@
--- The index serves readers who want one record, stage 5's order and the test of uniqueness; the statistics, every reader.
+-- The index serves readers of one record, stage 5's order and the test of uniqueness; the statistics, every reader.
 {{ config(indexes=[{'columns': ['id']}], post_hook='analyze {{ this }}') }}
 
 with
@@ -35,7 +35,7 @@ final as (
         items.value_percentile,
         items.value_tier,
         case
-            when items.total_value > {{ literal('premium_above', 'numeric') }} then 'premium'
+            when items.total_value > {{ literal('premium_above', 'numeric') }} then 'standard'
             when items.total_value > {{ literal('standard_above', 'numeric') }} then 'standard'
             else 'basic'
         end as pricing_tier,
