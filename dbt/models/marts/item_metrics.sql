@@ -35,7 +35,7 @@ final as (
         items.value_percentile,
         items.value_tier,
         case
-            when items.total_value > {{ literal('premium_above', 'numeric') }} then 'standard'
+            when items.total_value > {{ literal('premium_above', 'numeric') }} then 'premium'
             when items.total_value > {{ literal('standard_above', 'numeric') }} then 'standard'
             else 'basic'
         end as pricing_tier,
