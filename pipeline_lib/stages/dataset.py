@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import numpy as np
 import polars as pl
@@ -32,7 +32,7 @@ DATASET_SCHEMA = pa.schema(
 
 class DatasetFile:
     """Collects accepted records (frames as `screening.FRAME`) and writes row groups of 131,072; the same records
-    in the same order make the same bytes, however they were cut into frames."""
+    in the same order make the same bytes, however they were cut into frames. Complete when its `with` block ends."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(file, DATASET_SCHEMA, compression="zstd")
@@ -48,9 +48,12 @@ class DatasetFile:
         if self._rows_waiting >= ROW_GROUP:
             self._flush(ROW_GROUP)
 
-    def close(self) -> None:
-        """Write what waits and the footer."""
-        self._flush(1)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush(1)
         self._writer.close()
 
     def _flush(self, smallest: int) -> None:

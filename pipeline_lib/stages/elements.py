@@ -151,7 +151,7 @@ class ElementReader:
         end = found.end() - 1 if found else self._last_end()
         text = kept or self._text[self._at : end]
         self._at = end
-        return text.rstrip(b" \t\r\n,")
+        return text.rstrip().removesuffix(b",")
 
     def _resumption(self) -> re.Pattern[bytes]:
         line_start = self._text.rfind(b"\n", 0, self._at) + 1

@@ -25,9 +25,8 @@ from pipeline_lib.stages.blocks import (
     reference_second,
 )
 from pipeline_lib.stages.progress import Progress, silent
+from pipeline_lib.stages.reading import GENERATED_FILES
 from pipeline_lib.stages.vocabulary import Vocabulary, check_locale, vocabulary_of
-
-FILE_NAMES = {"jsonl": "records.jsonl", "array": "records.json"}
 
 
 def generate(parameters: GenerateParameters, folder: Path, progress: Progress = silent) -> StageResult:
@@ -56,7 +55,7 @@ def write_blocks(
     parameters: GenerateParameters, folder: Path, blocks: Iterable[Block], progress: Progress = silent
 ) -> StageResult:
     """Write the blocks in the order given, whole or not at all, and count what is in them."""
-    name, total = FILE_NAMES[parameters.input_format], parameters.records
+    name, total = GENERATED_FILES[parameters.input_format], parameters.records
     done, defects = 0, Counter[str]()
     with written_whole(folder / name) as file:
         _open_array(file, parameters)

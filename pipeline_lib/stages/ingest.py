@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -17,11 +16,9 @@ from pipeline_lib.artefacts import StageResult, written_whole
 from pipeline_lib.errors import InputEmpty, InvalidParameter, TooManyRejects
 from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.stages.dataset import DATASET, DatasetFile
-from pipeline_lib.stages.generate import FILE_NAMES
 from pipeline_lib.stages.progress import Progress, silent
-from pipeline_lib.stages.reading import open_source
-from pipeline_lib.stages.rejects import REJECTS, RecordRejected, Reject, RejectFile
-from pipeline_lib.stages.rejects import Reason as Reason
+from pipeline_lib.stages.reading import GENERATED_FILES, open_source
+from pipeline_lib.stages.rejects import REJECTS, Reason, RecordRejected, Reject, RejectFile
 from pipeline_lib.stages.screening import frame_of, screen
 from pipeline_lib.stages.splitting import Batch, RecordStream, detect
 from pipeline_lib.stages.uniqueness import SeenIds
@@ -39,8 +36,8 @@ def ingest(parameters: IngestParameters, source: Path, folder: Path, progress: P
     """
     stream = detect(open_source(source))
     with written_whole(folder / DATASET) as accepted_file:
-        with written_whole(folder / REJECTS) as rejects_file:
-            sorting = Sorting(_reference(parameters), DatasetFile(accepted_file), _rejects(rejects_file, stream))
+        with written_whole(folder / REJECTS) as rejects_file, DatasetFile(accepted_file) as dataset:
+            sorting = Sorting(_reference(parameters), dataset, RejectFile(rejects_file, stream.layout.unit))
             sort_records(stream, sorting, progress)
         check_rejects(parameters, source, folder, sorting)
     return _result(stream, sorting)
@@ -50,7 +47,7 @@ def input_of(parameters: IngestParameters, generated: Path) -> Path:
     """Return the person's own file, or what stage 1 left in the folder `generated`."""
     if parameters.input_file:
         return Path(parameters.input_file).expanduser()
-    names = [generated / name for name in FILE_NAMES.values()]
+    names = [generated / name for name in GENERATED_FILES.values()]
     return next((path for path in names if path.exists()), names[0])
 
 
@@ -81,9 +78,7 @@ class Sorting:
             self.rejects.add(Reject(batch.numbers[index], why.field, why.reason, batch.texts[index]))
         self.read += len(batch.texts)
 
-    def _validated(
-        self, batch: Batch, doubtful: list[int]
-    ) -> tuple[dict[int, Record], dict[int, RecordRejected]]:
+    def _validated(self, batch: Batch, doubtful: list[int]) -> tuple[dict[int, Record], dict[int, RecordRejected]]:
         records, refused = {}, {}
         for index in doubtful:
             try:
@@ -110,7 +105,6 @@ def sort_records(stream: RecordStream, sorting: Sorting, progress: Progress = si
         progress(sorting.read, None)
     if sorting.read == 0:
         raise InputEmpty(f"{stream.source.path}: holds no record")
-    sorting.dataset.close()
 
 
 def check_rejects(parameters: IngestParameters, source: Path, folder: Path, sorting: Sorting) -> None:
@@ -128,10 +122,6 @@ def _reference(parameters: IngestParameters) -> datetime:
     if not parameters.reference_time:
         raise InvalidParameter("reference_time", "must be fixed before records are read; the start of the run does")
     return datetime.fromisoformat(parameters.reference_time)
-
-
-def _rejects(file: Any, stream: RecordStream) -> RejectFile:
-    return RejectFile(file, stream.layout.unit)
 
 
 def _result(stream: RecordStream, sorting: Sorting) -> StageResult:

@@ -12,6 +12,9 @@ import zstandard
 
 from pipeline_lib.errors import InputUnreadable
 
+GENERATED_FILES = {"jsonl": "records.jsonl", "array": "records.json"}
+"""What stage 1 calls its file, by `input_format`."""
+
 CHUNK_BYTES = 8 << 20
 _PIECE = 1 << 14
 _BOM = b"\xef\xbb\xbf"

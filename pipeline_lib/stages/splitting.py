@@ -7,7 +7,7 @@ not begin lines, at the next `,{`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -56,7 +56,7 @@ class RecordStream:
 
 def detect(source: Source) -> RecordStream:
     """Find out the layout from the first bytes; raises `InputEmpty`, `InputUnreadable` (no JSON at all)."""
-    head = next((chunk for chunk in source.chunks() if chunk.strip()), b"").lstrip()[:_HEAD_BYTES]
+    head = _head(source)
     if not head:
         raise InputEmpty(f"{source.path}: holds no record")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:4]:
@@ -71,6 +71,15 @@ def detect(source: Source) -> RecordStream:
     return RecordStream(source, Layout.LINES)
 
 
+def _head(source: Source) -> bytes:
+    head = b""
+    for chunk in source.chunks():
+        head = (head + chunk).lstrip()
+        if len(head) >= _HEAD_BYTES:
+            break
+    return head[:_HEAD_BYTES]
+
+
 def _spans_lines(head: bytes) -> bool:
     """Tell whether the first object goes on beyond its first line."""
     first_line = head.partition(b"\n")[0]
@@ -79,21 +88,21 @@ def _spans_lines(head: bytes) -> bool:
 
 
 def _line_batches(chunks: Iterator[bytes]) -> Iterator[Batch]:
-    number, rest = 1, b""
+    """Split at line ends; of an endless line only the beginning is kept, which is malformed: memory stays flat."""
+    number, rest, is_cut = 1, b"", False
     for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
+        *lines, rest = (rest + (_from_line_end(chunk) if is_cut else chunk)).split(b"\n")
         if lines:
             yield _without_blanks(number, lines)
-            number += len(lines)
-        if len(rest) > MAX_RECORD_BYTES:
-            rest = _shortened(rest)
+            number, is_cut = number + len(lines), False
+        if len(rest) > MAX_RECORD_BYTES and len(rest := rest.strip()) > MAX_RECORD_BYTES:
+            rest, is_cut = rest[:KEPT_BYTES], True
     yield _without_blanks(number, [rest])
 
 
-def _shortened(line: bytes) -> bytes:
-    """Keep only the beginning of an endless line: cut off it is malformed, and memory stays flat."""
-    text = line.strip()
-    return text if len(text) <= MAX_RECORD_BYTES else text[:KEPT_BYTES]
+def _from_line_end(chunk: bytes) -> bytes:
+    _, line_end, others = chunk.partition(b"\n")
+    return line_end + others
 
 
 def _without_blanks(first: int, lines: list[bytes]) -> Batch:
@@ -101,7 +110,7 @@ def _without_blanks(first: int, lines: list[bytes]) -> Batch:
     return Batch([number for number, _ in numbered], [line for _, line in numbered])
 
 
-def _element_batches(elements: Iterator[bytes]) -> Iterator[Batch]:
+def _element_batches(elements: Iterable[bytes]) -> Iterator[Batch]:
     number, size = 1, 0
     texts: list[bytes] = []
     for text in elements:

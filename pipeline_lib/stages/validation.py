@@ -62,7 +62,7 @@ def validate(raw: bytes, reference: datetime) -> Record:
     """Read and check one record; `reference` stands in for an absent `created_at`. Raises `RecordRejected`."""
     fields = parse_object(raw)
     repaired: set[str] = set()
-    record = Record(
+    return Record(
         id=_integer(fields, "id", MAX_ID),
         name=_name(fields, repaired),
         category=_category(fields, repaired),
@@ -74,7 +74,6 @@ def validate(raw: bytes, reference: datetime) -> Record:
         extra=_extra(fields),
         repaired=frozenset(repaired),
     )
-    return record
 
 
 def _required(fields: Mapping[str, Any], name: str) -> Any:

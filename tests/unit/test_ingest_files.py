@@ -1,0 +1,278 @@
+"""Every shape a JSON file comes in is recognised, and a broken record leaves its neighbours alone."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from pipeline_lib.artefacts import StageResult
+from pipeline_lib.errors import InputEmpty, InputUnreadable, InvalidParameter, TooManyRejects
+from pipeline_lib.parameters import IngestParameters
+from pipeline_lib.stages import reading
+from pipeline_lib.stages.dataset import DATASET_SCHEMA, read_head
+from pipeline_lib.stages.ingest import ingest, input_of
+from pipeline_lib.stages.rejects import read_rejects
+
+REFERENCE = "2026-11-23T08:00:00+00:00"
+RECORDS = [
+    {"id": number, "name": f"Lamp {number}", "category": "ABCD"[number % 4], "value": 10.25, "quantity": number}
+    for number in range(5)
+]
+LINES = "\n".join(json.dumps(record) for record in RECORDS).encode()
+
+
+def ingested(folder: Path, content: bytes, max_reject_rate: float = 1.0) -> StageResult:
+    source = folder / "input"
+    source.write_bytes(content)
+    parameters = IngestParameters(reference_time=REFERENCE, max_reject_rate=max_reject_rate)
+    result = ingest(parameters, source, folder / "out")
+    assert result.counts["read"] == result.counts["ingested"] + result.counts["rejected"]
+    return result
+
+
+def ids(folder: Path) -> list[int]:
+    return pq.read_table(folder / "out" / "dataset.parquet")["id"].to_pylist()
+
+
+def rejects(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "out" / "rejects.jsonl").read_text().splitlines()]
+
+
+SHAPES = {
+    "lines": LINES + b"\n",
+    "no last newline": LINES,
+    "byte order mark": b"\xef\xbb\xbf" + LINES,
+    "CRLF": LINES.replace(b"\n", b"\r\n") + b"\r\n",
+    "blank lines": b"\n \n" + LINES.replace(b"\n", b"\n\n\r\n") + b"\n\t\n",
+    "array on one line": json.dumps(RECORDS).encode(),
+    "compact array": json.dumps(RECORDS, separators=(",", ":")).encode(),
+    "indented array": json.dumps(RECORDS, indent=2).encode(),
+    "indented by tabs, CRLF, mark": b"\xef\xbb\xbf" + json.dumps(RECORDS, indent="\t").replace("\n", "\r\n").encode(),
+    "array of one line each": b"[\n" + LINES.replace(b"\n", b",\n") + b"\n]\n",
+    "leading commas": b"[\n" + LINES.replace(b"\n", b"\n,") + b"\n]",
+    "pretty-printed objects in a row": "\n".join(json.dumps(record, indent=2) for record in RECORDS).encode(),
+    "gzip": gzip.compress(LINES),
+    "two gzip members": gzip.compress(LINES[:100]) + gzip.compress(LINES[100:]) + b"\0" * 64,
+    "zstd": zstandard.compress(LINES),
+    "two zstd frames": zstandard.compress(LINES[:100]) + zstandard.compress(LINES[100:]),
+    "gzip array": gzip.compress(json.dumps(RECORDS, indent=4).encode()),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_gives_the_same_records(shape: str, tmp_path: Path) -> None:
+    result = ingested(tmp_path, SHAPES[shape])
+    assert result.counts == {"read": 5, "ingested": 5, "rejected": 0}
+    assert ids(tmp_path) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", [5, 64])
+def test_where_chunks_are_cut_makes_no_difference(
+    shape: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "CHUNK_BYTES", size)
+    monkeypatch.setattr(reading, "_PIECE", size)
+    assert ingested(tmp_path, SHAPES[shape]).counts["rejected"] == 0
+    assert ids(tmp_path) == [0, 1, 2, 3, 4]
+
+
+def test_one_pretty_printed_object_is_one_record(tmp_path: Path) -> None:
+    assert ingested(tmp_path, json.dumps(RECORDS[3], indent=2).encode()).counts["ingested"] == 1
+    assert ids(tmp_path) == [3]
+
+
+BROKEN = ['{"id": 9, "na', "{id: 9}", '{"id": 9, "name": "x"', '{"id": 9,', "}", "]x", '"', "nonsense", '{"a": [{"b": 1}']
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_line_leaves_its_neighbours_alone(text: str, tmp_path: Path) -> None:
+    first, *others = LINES.split(b"\n")
+    ingested(tmp_path, b"\n".join([first, text.encode(), *others]))
+    assert ids(tmp_path) == [0, 1, 2, 3, 4]
+    assert rejects(tmp_path) == [{"line": 2, "field": None, "reason": "malformed", "raw": text}]
+
+
+@pytest.mark.parametrize("text", BROKEN[:5] + BROKEN[6:8])
+@pytest.mark.parametrize("place", [0, 2, 5])
+@pytest.mark.parametrize("indentation", ["", "  ", "\t"])
+def test_a_broken_element_leaves_its_neighbours_alone(text: str, place: int, indentation: str, tmp_path: Path) -> None:
+    rows = [json.dumps(record) for record in RECORDS]
+    rows.insert(place, text)
+    ingested(tmp_path, ("[\n" + ",\n".join(indentation + row for row in rows) + "\n]\n").encode())
+    assert ids(tmp_path) == [0, 1, 2, 3, 4]
+    (reject,) = rejects(tmp_path)
+    assert (reject["position"], reject["reason"]) == (place + 1, "malformed")
+    assert str(reject["raw"]).rstrip(",") == text.rstrip(",")
+
+
+def test_a_broken_element_of_an_indented_array_leaves_its_neighbours_alone(tmp_path: Path) -> None:
+    text = json.dumps(RECORDS, indent=2).replace('"name": "Lamp 2"', '"name": "Lamp 2')
+    ingested(tmp_path, text.encode())
+    assert ids(tmp_path) == [0, 1, 3, 4]
+    assert [(reject["position"], reject["reason"]) for reject in rejects(tmp_path)] == [(3, "malformed")]
+
+
+def test_a_broken_element_on_one_line_leaves_its_neighbours_alone(tmp_path: Path) -> None:
+    ingested(tmp_path, json.dumps(RECORDS).replace('"id": 2', '"id": ').encode())
+    assert ids(tmp_path) == [0, 1, 3, 4]
+
+
+def test_objects_and_brackets_inside_values_do_not_end_an_element(tmp_path: Path) -> None:
+    tricky = [{**record, "note": ['}, {"', {"a": [{}, {"b": "]"}]}, '\\"}, {']} for record in RECORDS]
+    for text in (json.dumps(tricky), json.dumps(tricky, indent=1), "\n".join(map(json.dumps, tricky))):
+        ingested(tmp_path, text.encode())
+        extras = pq.read_table(tmp_path / "out" / "dataset.parquet")["extra"].to_pylist()
+        assert [json.loads(extra)["note"] for extra in extras] == [record["note"] for record in tricky]
+
+
+@pytest.mark.parametrize("text", ["5", '"text, with comma"', "null", "[1, [2]]", "true"])
+def test_an_element_that_is_no_object_is_a_wrong_type(text: str, tmp_path: Path) -> None:
+    ingested(tmp_path, f"[{json.dumps(RECORDS[0])}, {text}, {json.dumps(RECORDS[1])}, {text}]".encode())
+    assert ids(tmp_path) == [0, 1]
+    assert [(reject["position"], reject["reason"]) for reject in rejects(tmp_path)] == [
+        (2, "wrong_type"),
+        (4, "wrong_type"),
+    ]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30, 60])
+def test_a_truncated_file_keeps_its_whole_records(cut: int, tmp_path: Path) -> None:
+    assert ingested(tmp_path, LINES[:-cut]).counts == {"read": 5, "ingested": 4, "rejected": 1}
+    array = json.dumps(RECORDS, indent=2).encode()
+    assert ingested(tmp_path, array[: -cut - 6]).counts["rejected"] >= 1
+    assert ids(tmp_path) == [0, 1, 2, 3]
+
+
+def test_an_array_that_is_never_closed_or_goes_on_after_its_end_is_told(tmp_path: Path) -> None:
+    assert ingested(tmp_path, json.dumps(RECORDS)[:-1].encode()).counts == {"read": 6, "ingested": 5, "rejected": 1}
+    assert rejects(tmp_path)[0]["position"] == 6
+    assert ingested(tmp_path, json.dumps(RECORDS).encode() + b"\ntrailing").counts["rejected"] == 1
+    assert rejects(tmp_path)[0]["raw"] == "trailing"
+
+
+def test_the_first_accepted_record_keeps_its_id(tmp_path: Path) -> None:
+    rows = [{**RECORDS[0], "value": -1}, RECORDS[0], {**RECORDS[0], "name": " padded "}, RECORDS[1], RECORDS[0]]
+    result = ingested(tmp_path, "\n".join(map(json.dumps, rows)).encode())
+    assert [(reject["line"], reject["reason"]) for reject in rejects(tmp_path)] == [
+        (1, "out_of_range"),
+        (3, "duplicate_id"),
+        (5, "duplicate_id"),
+    ]
+    assert result.details["repaired"] == {"name": 0, "category": 0, "value": 0}
+
+
+def test_raw_text_is_cut_at_2000_characters_and_kept_printable(tmp_path: Path) -> None:
+    ingested(tmp_path, LINES + b'\n{"id": "\xff' + "ä".encode() * 3000 + b'"}\n')
+    raw = rejects(tmp_path)[0]["raw"]
+    assert raw == '{"id": "\ufffd' + "ä" * 1991
+
+
+def test_lines_and_elements_of_ten_megabytes_pass(tmp_path: Path) -> None:
+    rows = [{**RECORDS[0], "note": 'a"\\' * 3_000_000}, RECORDS[1], {**RECORDS[2], "name": "x" * 10_000_000}]
+    for text in ("\n".join(map(json.dumps, rows)), json.dumps(rows), json.dumps(rows, indent=1)):
+        assert ingested(tmp_path, text.encode()).details["rejects_by_reason"] == {"out_of_range": 1}
+        assert ids(tmp_path) == [0, 1]
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_a_record_longer_than_the_limit_is_refused_in_flat_memory(
+    is_array: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1 << 10)
+    for module in ("elements", "splitting"):
+        monkeypatch.setattr(f"pipeline_lib.stages.{module}.MAX_RECORD_BYTES", 1 << 14)
+        monkeypatch.setattr(f"pipeline_lib.stages.{module}.KEPT_BYTES", 1 << 8)
+    rows = [json.dumps(record) for record in RECORDS]
+    rows[2] = json.dumps({**RECORDS[2], "note": "x" * (1 << 16)})
+    text = "[\n" + ",\n".join(rows) + "\n]" if is_array else "\n".join(rows)
+    assert ingested(tmp_path, text.encode()).details["rejects_by_reason"] == {"malformed": 1}
+    assert ids(tmp_path) == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b" \n\r\n\t", b"[]", b"[ \n ]", gzip.compress(b"")])
+def test_a_file_without_a_record_is_empty(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(InputEmpty, match="input: holds no record"):
+        ingested(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id,name\n1,Lamp\n",
+        b"\x89PNG\r\n\x1a\n\0\0",
+        b"PK\x03\x04\0\0\0\0",
+        b"plain prose",
+        "[]".encode("utf-16"),
+        json.dumps(RECORDS).encode("utf-16-le"),
+        b"5\n6\n",
+    ],
+)
+def test_what_is_no_json_at_all_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(InputUnreadable, match=r"input: is no(t UTF-8| JSON)") as caught:
+        ingested(tmp_path, content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_compression_that_breaks_on_the_way_names_where(compress: object, tmp_path: Path) -> None:
+    content = compress(LINES * 50)  # type: ignore[operator]
+    for broken in (content[:-3], content[: len(content) // 2], content + b"garbage", content[:40] + b"\xff" * 200):
+        with pytest.raises(InputUnreadable, match=r"input: broken (gzip|zstd) after [0-9,]+ uncompressed bytes"):
+            ingested(tmp_path, broken)
+    assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_a_missing_file_a_folder_and_an_impossible_name_are_unreadable(tmp_path: Path) -> None:
+    parameters = IngestParameters(reference_time=REFERENCE)
+    for path, reason in ((tmp_path / "none.json", "no such file"), (tmp_path, "not a file"), (Path("a\0b"), "null")):
+        with pytest.raises(InputUnreadable, match=reason):
+            ingest(parameters, path, tmp_path / "out")
+
+
+def test_too_many_rejects_name_file_rate_and_first_line_and_keep_the_rejects(tmp_path: Path) -> None:
+    with pytest.raises(TooManyRejects) as caught:
+        ingested(tmp_path, LINES + b'\n\n{"id": 7}\n{"id": 8}\n', max_reject_rate=0.2)
+    assert str(caught.value).startswith(
+        f"{tmp_path}/input: 2 of 7 records rejected (28.6%, at most 20.0% allowed); "
+        "first: line 7, field 'name': missing_field; all of them in "
+    )
+    assert [reject["line"] for reject in rejects(tmp_path)] == [7, 8]
+    assert not (tmp_path / "out" / "dataset.parquet").exists()
+
+
+def test_exactly_the_allowed_share_of_rejects_passes(tmp_path: Path) -> None:
+    assert ingested(tmp_path, LINES.replace(b'"id": 0', b'"id": -1'), max_reject_rate=0.2).counts["rejected"] == 1
+
+
+def test_a_clock_that_is_not_fixed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(LINES)
+    with pytest.raises(InvalidParameter, match="reference_time"):
+        ingest(IngestParameters(), tmp_path / "input", tmp_path / "out")
+
+
+def test_the_dataset_has_the_promised_columns_and_the_same_bytes_every_time(tmp_path: Path) -> None:
+    ingested(tmp_path, LINES)
+    first = (tmp_path / "out" / "dataset.parquet").read_bytes()
+    ingested(tmp_path, LINES)
+    assert (tmp_path / "out" / "dataset.parquet").read_bytes() == first
+    assert pq.read_schema(tmp_path / "out" / "dataset.parquet").equals(DATASET_SCHEMA)
+    assert read_head(tmp_path / "out" / "dataset.parquet", 2).shape == (2, 11)
+
+
+def test_rejects_read_as_a_table_also_when_there_are_none(tmp_path: Path) -> None:
+    ingested(tmp_path, LINES)
+    assert read_rejects(tmp_path / "out").shape == (0, 4)
+    ingested(tmp_path, b'[{"id": 1}]')
+    assert read_rejects(tmp_path / "out").columns == ["position", "field", "reason", "raw"]
+
+
+def test_own_input_wins_over_what_stage_1_made(tmp_path: Path) -> None:
+    (tmp_path / "records.json").write_text("[]")
+    assert input_of(IngestParameters(), tmp_path) == tmp_path / "records.json"
+    assert input_of(IngestParameters(input_file="own.json"), tmp_path) == Path("own.json")

@@ -1,0 +1,280 @@
+"""Promise P15: every input record is accounted for, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from pipeline_lib.stages.rejects import Reason, RecordRejected
+from pipeline_lib.stages.validation import Record, validate
+
+REFERENCE = datetime(2026, 11, 23, 8, tzinfo=UTC)
+GOOD = {"id": "1", "name": '"Lamp"', "category": '"A"', "value": "10.00", "quantity": "5"}
+
+
+def record(**changes: str | None) -> bytes:
+    """Write a good record with these fields' JSON text changed, added or (None) left out."""
+    fields = {name: text for name, text in {**GOOD, **changes}.items() if text is not None}
+    return ("{" + ", ".join(f'"{name}": {text}' for name, text in fields.items()) + "}").encode()
+
+
+def accepted(**changes: str | None) -> Record:
+    return validate(record(**changes), REFERENCE)
+
+
+def refusal(raw: bytes) -> tuple[str | None, Reason]:
+    with pytest.raises(RecordRejected) as caught:
+        validate(raw, REFERENCE)
+    return caught.value.field, caught.value.reason
+
+
+@pytest.mark.parametrize("name", ["id", "name", "category", "value", "quantity"])
+@pytest.mark.parametrize("text", [None, "null"])
+def test_a_required_field_that_is_absent_or_null_is_missing(name: str, text: str | None) -> None:
+    assert refusal(record(**{name: text})) == (name, Reason.MISSING_FIELD)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("id", '"5"'),
+        ("id", "true"),
+        ("id", "5.5"),
+        ("id", "[5]"),
+        ("id", "5.00000000000000000000000001"),
+        ("name", "5"),
+        ("name", '{"a": 1}'),
+        ("category", "true"),
+        ("value", '"10.00"'),
+        ("value", "false"),
+        ("quantity", "2.5"),
+        ("quantity", '"2"'),
+        ("is_active", "1"),
+        ("is_active", '"true"'),
+        ("created_at", "1700000000"),
+        ("customer", '"Ada"'),
+        ("customer", "[]"),
+    ],
+)
+def test_another_json_type_is_a_wrong_type(name: str, text: str) -> None:
+    assert refusal(record(**{name: text})) == (name, Reason.WRONG_TYPE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("id", "-1"),
+        ("id", "9223372036854775808"),
+        ("id", "1e30"),
+        ("id", "1e999999999"),
+        ("id", "1e99999999999999999999999"),
+        ("value", "-0.001"),
+        ("value", "-1"),
+        ("value", "99999999.995"),
+        ("value", "100000000"),
+        ("value", "1e400"),
+        ("quantity", "-1"),
+        ("quantity", "1000001"),
+        ("quantity", "1" * 5000),
+        ("name", '""'),
+        ("name", '" \\t "'),
+        ("name", '"' + "x" * 201 + '"'),
+        ("extra_number", "123456789012345678901234567890"),
+        ("extra_number", "-9223372036854775809"),
+        ("extra_number", "1e400"),
+    ],
+)
+def test_a_number_or_length_beyond_its_bounds_is_out_of_range(name: str, text: str) -> None:
+    assert refusal(record(**{name: text})) == (name, Reason.OUT_OF_RANGE)
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("name", ["id", "value", "quantity", "name", "is_active", "note"])
+def test_nan_and_infinity_are_not_finite(name: str, text: str) -> None:
+    assert refusal(record(**{name: text})) == (name, Reason.NOT_FINITE)
+
+
+@pytest.mark.parametrize("text", ['"E"', '""', '"AB"', '"A\\u0000"', '"Ａ"'])
+def test_a_category_that_is_none_of_the_four_is_unknown(text: str) -> None:
+    assert refusal(record(category=text)) == ("category", Reason.UNKNOWN_CATEGORY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"yesterday"',
+        '""',
+        '"2026-02-30"',
+        '"2026-11-23T24:30:00Z"',
+        '"2026-11-23T08:00:60Z"',
+        '"0000-01-01T00:00:00Z"',
+        '"10000-01-01T00:00:00Z"',
+        '"0001-01-01T00:00:00+14:00"',
+        '"9999-12-31T23:59:59-01:00"',
+        '"2026-11-23T08:00:00\\u0000"',
+        '"2026-11-23x08:00:00"',
+    ],
+)
+def test_what_is_no_date_or_beyond_the_calendar_is_an_invalid_date(text: str) -> None:
+    assert refusal(record(created_at=text)) == ("created_at", Reason.INVALID_DATE)
+
+
+@pytest.mark.parametrize("character", ["\\u0000", "\\ud800", "\\udfff"])
+@pytest.mark.parametrize(
+    ("name", "text", "path"),
+    [
+        ("name", '"La%smp"', "name"),
+        ("customer", '{"email": "%s"}', "customer.email"),
+        ("note", '"%s"', "note"),
+        ("note", '{"deep": ["x", {"y": "a%s"}]}', "note.deep.y"),
+        ("customer", '{"phone": "%s"}', "customer.phone"),
+    ],
+)
+def test_nul_and_lone_surrogates_are_forbidden_at_any_depth(name: str, text: str, path: str, character: str) -> None:
+    assert refusal(record(**{name: text % character})) == (path, Reason.FORBIDDEN_TEXT)
+
+
+def test_nul_and_lone_surrogates_are_forbidden_in_keys() -> None:
+    assert refusal(record(note='{"a\\u0000": 1}')) == ("note.a\0", Reason.FORBIDDEN_TEXT)
+    assert refusal(record(note='{"a\\ud800": 1}')) == ("note.a?", Reason.FORBIDDEN_TEXT)
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        (record()[:-1] + b', "id": 1}', "id"),
+        (record()[:-1] + b', "i\\u0064": 2}', "id"),
+        (record(customer='{"name": "a", "name": "a"}'), "customer.name"),
+        (record(note='{"a": {"b": 1, "b": 2}}'), "note.a.b"),
+    ],
+)
+def test_a_repeated_key_is_a_duplicate_key_at_any_depth(raw: bytes, path: str) -> None:
+    assert refusal(raw) == (path, Reason.DUPLICATE_KEY)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{",
+        b"nonsense",
+        record()[:-1],
+        record()[:40],
+        record() + b"x",
+        record() + record(),
+        record(value="010"),
+        record(value="1."),
+        record(value="+1"),
+        record(name="'Lamp'"),
+        record(name='"La\nmp"'),
+        record(name='"La\x00mp"'),
+        record(name='"\\x41"'),
+        record().replace(b"Lamp", b"La\xffmp"),
+        record().replace(b"Lamp", b"La\xed\xa0\x80mp"),
+        record().replace(b"Lamp", b"La\xc0\x80mp"),
+        b"\xef\xbb\xbf" + record(),
+        record(note="[" * 100_000 + "]" * 100_000),
+        record(note='{"a":' * 100_000 + "1" + "}" * 100_000),
+        record(note="[" * 100_000),
+    ],
+)
+def test_what_is_not_one_json_value_is_malformed(raw: bytes) -> None:
+    assert refusal(raw) == (None, Reason.MALFORMED)
+
+
+def test_nesting_is_accepted_up_to_64_levels() -> None:
+    assert accepted(note="[" * 62 + "]" * 62).extra is not None
+    assert refusal(record(note="[" * 64 + "]" * 64)) == ("note", Reason.MALFORMED)
+
+
+@pytest.mark.parametrize("raw", [b"5", b'"text"', b"[1]", b"null", b"true"])
+def test_a_record_that_is_no_object_is_a_wrong_type(raw: bytes) -> None:
+    assert refusal(raw) == (None, Reason.WRONG_TYPE)
+
+
+def test_a_line_of_ten_megabytes_is_read() -> None:
+    long = "x" * 10_000_000
+    assert refusal(record(name=f'"{long}"')) == ("name", Reason.OUT_OF_RANGE)
+    assert json.loads(accepted(note=f'"{long}"').extra or "") == {"note": long}
+
+
+@pytest.mark.parametrize(
+    ("text", "cents", "is_rounded"),
+    [
+        ("10", 1000, False),
+        ("10.5", 1050, False),
+        ("10.50000", 1050, False),
+        ("1e1", 1000, False),
+        ("10.005", 1001, True),
+        ("10.0049999999999999999", 1000, True),
+        ("10.00499999999999999999999999999999999999999999999999999999999999", 1000, True),
+        ("1.005", 101, True),
+        ("0.005", 1, True),
+        ("0.00499", 0, True),
+        ("1e-400", 0, True),
+        ("1e-999999999", 0, True),
+        ("0", 0, False),
+        ("-0.0", 0, False),
+        ("99999999.99", 9_999_999_999, False),
+    ],
+)
+def test_values_are_rounded_half_up_from_their_decimal_text(text: str, cents: int, is_rounded: bool) -> None:
+    assert accepted(value=text).cents == cents
+    assert accepted(value=text).repaired == ({"value"} if is_rounded else set())
+    assert Decimal(cents).scaleb(-2) <= Decimal("99999999.99")
+
+
+@pytest.mark.parametrize(("text", "number"), [("5.0", 5), ("5e0", 5), ("50e-1", 5), ("0.0", 0), ("-0", 0)])
+def test_an_integer_may_be_written_with_a_fraction_of_zero(text: str, number: int) -> None:
+    assert accepted(quantity=text).quantity == number
+    assert accepted(id="9007199254740993.0").id == 9_007_199_254_740_993
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        (None, REFERENCE),
+        ("null", REFERENCE),
+        ('"2026-11-23T10:00:00+02:00"', REFERENCE),
+        ('"2026-11-23T08:00:00"', REFERENCE),
+        ('"2026-11-23 08:00:00z"', REFERENCE),
+        ('"20261123T080000Z"', REFERENCE),
+        ('"2026-11-23"', REFERENCE.replace(hour=0)),
+        ('"2026-11-23T08:00:00.1234567Z"', REFERENCE.replace(microsecond=123_456)),
+        ('"0001-01-01T00:00:00Z"', datetime(1, 1, 1, tzinfo=UTC)),
+        ('"9999-12-31T23:59:59.999999Z"', datetime.max.replace(tzinfo=UTC)),
+    ],
+)
+def test_dates_are_iso_8601_and_utc_without_offset(text: str | None, moment: datetime) -> None:
+    assert accepted(created_at=text).created_at == moment
+    assert accepted(created_at=text).created_at.utcoffset() == REFERENCE.utcoffset()
+
+
+def test_padded_and_lower_case_text_is_repaired_and_noted() -> None:
+    repaired = accepted(name='"  Lamp\\n"', category='" b "')
+    assert (repaired.name, repaired.category, repaired.repaired) == ("Lamp", "B", {"name", "category"})
+    assert accepted(name='"' + " " * 300 + "x" * 200 + '"').name == "x" * 200
+
+
+def test_absent_optional_fields_take_their_defaults() -> None:
+    plain = accepted()
+    assert (plain.is_active, plain.customer_name, plain.extra) == (True, None, None)
+    assert accepted(is_active="null", customer="null") == plain
+    assert accepted(customer="{}") == plain
+    assert accepted(customer='{"name": null, "country": ""}').customer_country == ""
+
+
+def test_unknown_fields_are_kept_exactly() -> None:
+    kept = accepted(
+        size='{"b": 1.10, "a": [1E5, -0, 18446744073709551615, 0.1000000000000000055511151231257827]}',
+        customer='{"name": "Ada", "age": 36}',
+        emoji='"\\ud83d\\ude00"',
+        nothing="null",
+    )
+    assert kept.customer_name == "Ada"
+    assert kept.extra == (
+        '{"size":{"b":1.10,"a":[1E5,-0,18446744073709551615,0.1000000000000000055511151231257827]},'
+        '"emoji":"😀","nothing":null,"customer":{"age":36}}'
+    )
