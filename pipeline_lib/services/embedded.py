@@ -42,6 +42,20 @@ def held(name: str, home: Path) -> Iterator[State]:
         locks.release(users)
 
 
+@contextmanager
+def held_if_live(name: str, home: Path) -> Iterator[State | None]:
+    """Hold the service while the block lasts if it is up already, else yield None; starts nothing."""
+    folder = home / "services" / name
+    if not folder.is_dir():
+        yield None
+        return
+    users = locks.open_lock(folder / USERS_LOCK)
+    try:
+        yield read_live_state(folder) if locks.try_lock(users, locks.SHARED) else None
+    finally:
+        locks.release(users)
+
+
 def _join(name: str, folder: Path, users: int) -> State:
     """Become a user. Newcomers come in one by one, and none before a keeper that is stopping has gone."""
     try:

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -70,12 +71,10 @@ class Keeper:
             raise
 
     def _keep(self, kind: Kind) -> None:
-        for attempt in range(1, kind.attempts + 1):
-            try:
-                return self._run(kind.prepare(self.folder), kind.start_seconds)
-            except StartFailed:
-                if attempt == kind.attempts:
-                    raise
+        for _ in range(kind.attempts - 1):
+            with suppress(StartFailed):
+                self._run(kind.prepare(self.folder), kind.start_seconds)
+        self._run(kind.prepare(self.folder), kind.start_seconds)
 
     def _run(self, service: Service, start_seconds: float) -> None:
         process = processes.start_child(

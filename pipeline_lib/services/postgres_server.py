@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -104,12 +105,14 @@ def _create_cluster(folder: Path, data: Path, user: int | None) -> None:
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(mode=0o700)
     _give(half, user)
-    identity = {} if user is None else {"user": user, "group": processes.user_group(user), "extra_groups": []}
+    identity: dict[str, Any] = (
+        {} if user is None else {"user": user, "group": processes.user_group(user), "extra_groups": []}
+    )
     command = [
         str(programs() / "initdb"), "-D", str(half), "-U", ROLE, "--auth=trust", "--encoding=UTF8",
         "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions",
     ]  # fmt: skip
-    subprocess.run(command, check=True, cwd="/", env=processes.plain_environment(), **identity)  # type: ignore[call-overload]
+    subprocess.run(command, check=True, cwd="/", env=processes.plain_environment(), **identity)
     half.rename(data)
 
 

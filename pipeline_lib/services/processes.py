@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -42,15 +43,15 @@ def start_child(
     command: Sequence[str], environment: Mapping[str, str], folder: Path, user: int | None, death_signal: int
 ) -> subprocess.Popen[bytes]:
     """Start a child that lives in `folder` in its own process group; its output goes to our own."""
-    identity = {} if user is None else {"user": user, "group": user_group(user), "extra_groups": []}
+    identity: dict[str, Any] = {} if user is None else {"user": user, "group": user_group(user), "extra_groups": []}
     return subprocess.Popen(
         command,
         env=dict(environment),
         cwd=folder,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=die_with_parent(death_signal),  # noqa: PLW1509  # the keeper has one thread
-        **identity,  # type: ignore[call-overload]
+        preexec_fn=die_with_parent(death_signal),  # the keeper has one thread
+        **identity,
     )
 
 
@@ -87,7 +88,7 @@ def kill_descendants() -> None:
 def is_alive(pid: int) -> bool:
     """Tell whether the process exists and has not ended (a zombie has)."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

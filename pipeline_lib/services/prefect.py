@@ -1,0 +1,61 @@
+"""Reach a Prefect API: the one PREFECT_API_URL names, else an embedded server."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
+from pipeline_lib.services import embedded
+from pipeline_lib.settings import Settings
+
+_SECONDS = 5.0
+
+
+@contextmanager
+def held(settings: Settings, full: bool = False) -> Iterator[str]:
+    """Yield the URL of a Prefect API that answers, while the block lasts; the environment stays as it is.
+
+    `full`: with Prefect's user interface and background services (schedules); a light one starts in half the time.
+    Raises `ServiceUnavailable` when it cannot be reached or started.
+    """
+    if settings.prefect_api_url is not None:
+        yield checked(settings.prefect_api_url)
+        return
+    with embedded.held_if_live("prefect-full", settings.home) as live:
+        if live is not None:
+            yield str(live.url)
+            return
+    with embedded.held("prefect-full" if full else "prefect", settings.home) as state:
+        yield str(state.url)
+
+
+def checked(url: str) -> str:
+    """Return `url` when an API answers there."""
+    if not answers(url, _SECONDS):
+        raise ServiceUnavailable(f"Prefect at {place_of(url)}: no API answers; start it or mend PREFECT_API_URL")
+    return url
+
+
+def place_of(url: str) -> str:
+    """Return host:port; raises `InvalidSetting` when the URL has none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidSetting("PREFECT_API_URL: must be like http://127.0.0.1:4200/api; see .env.example")
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def answers(url: str, seconds: float) -> bool:
+    """Tell whether an HTTP server answers there and is not out of order; a refusal for want of a key counts too."""
+    place, parts = place_of(url), urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(place, timeout=seconds)
+    try:
+        connection.request("GET", f"{parts.path.rstrip('/')}/health")
+        return connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

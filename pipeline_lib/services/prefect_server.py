@@ -1,0 +1,77 @@
+"""The embedded Prefect server: its API by itself (light), or with its user interface and background services (full).
+
+Both keep their state in one SQLite store below WORKBENCH_HOME. They are told of no network but loopback.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from pipeline_lib.services import locks, processes
+from pipeline_lib.services.service import Kind, Service
+
+_APP = "prefect.server.api.server:create_app"
+_MIGRATION_SECONDS = 120.0
+_QUIET = {
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    "DO_NOT_TRACK": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+_LIGHT = {"PREFECT__SERVER_WEBSERVER_ONLY": "1", "PREFECT_SERVER_UI_ENABLED": "false"}
+
+
+def prepare(folder: Path, full: bool) -> Service:
+    """Say how a server is started. Until it is ready no other of this store is, for both would migrate it."""
+    store = folder.parent / "prefect" / "store"
+    store.mkdir(mode=0o700, parents=True, exist_ok=True)
+    migration = ExitStack()
+    migration.enter_context(locks.locked(store / "migration.lock", locks.EXCLUSIVE, _MIGRATION_SECONDS))
+    port = processes.free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    return Service(
+        command=[
+            sys.executable, "-m", "uvicorn", "--factory", _APP, "--host", "127.0.0.1", "--port", str(port),
+            "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "2",
+        ],
+        environment=processes.plain_environment() | _environment(store, folder, url, full),
+        folder=folder,
+        url=url,
+        is_ready=lambda: _is_ready(port, migration),
+        port=port,
+        clean_up=migration.close,
+    )  # fmt: skip
+
+
+def _environment(store: Path, folder: Path, url: str, full: bool) -> dict[str, str]:
+    here = {"PREFECT_HOME": str(store), "PREFECT_API_URL": url, "PREFECT_UI_STATIC_DIRECTORY": str(folder / "ui")}
+    return _QUIET | here | ({} if full else _LIGHT)
+
+
+def _is_ready(port: int, migration: ExitStack) -> bool:
+    healthy = is_healthy("127.0.0.1", port, "/api")
+    if healthy:
+        migration.close()
+    return healthy
+
+
+def is_healthy(host: str, port: int, path: str, seconds: float = 2.0) -> bool:
+    """Tell whether a Prefect API answers there."""
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
+    try:
+        connection.request("GET", f"{path}/health")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+LIGHT = Kind(prepare=partial(prepare, full=False), start_seconds=120, attempts=3)
+FULL = Kind(prepare=partial(prepare, full=True), start_seconds=120, attempts=3)
