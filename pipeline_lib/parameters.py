@@ -53,6 +53,19 @@ class StageParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Self:
+        """Build from outside values; raises `InvalidParameter` naming the first bad field and the reason."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _first_problem(cls, error) from None
+
+    @classmethod
+    def from_variables(cls, namespace: Mapping[str, Any]) -> Self:
+        """Build from a notebook's variables of the fields' names; raises `InvalidParameter`."""
+        return cls.checked({name: namespace[name] for name in cls.model_fields if name in namespace})
+
 
 class GenerateParameters(StageParameters):
     """Stage 1: how many records, how random, how broken."""
@@ -119,14 +132,6 @@ class RunParameters(
     stage_timeout: Annotated[
         int, Field(ge=1, le=7 * 86_400, description="seconds a stage may take before it is ended")
     ] = 3_600
-
-    @classmethod
-    def checked(cls, values: Mapping[str, Any]) -> Self:
-        """Build from outside values; raises `InvalidParameter` naming the first bad field and the reason."""
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise _first_problem(cls, error) from None
 
     def started_at(self, moment: datetime) -> Self:
         """Fix the run's clock: an empty reference time becomes the moment the run starts."""

@@ -50,10 +50,16 @@ def open_stage(pipeline_id: str, parameters: StageParameters) -> StageSession:
     stage = next(name for name, model in STAGE_PARAMETERS.items() if type(parameters) is model)
     run_id = pipeline_id or _find_run(engine, stage, parameters)
     row = queries.run_row(engine, run_id)
-    values = parameters.model_dump() | {"reference_time": row["parameters"]["reference_time"]}
-    session = StageSession(settings, engine, services, row, stage, type(parameters)(**values), database_url)
+    session = StageSession(settings, engine, services, row, stage, _on_clock(parameters, row), database_url)
     session.begin()
     return session
+
+
+def _on_clock(parameters: StageParameters, run: RowMapping) -> StageParameters:
+    """Return the parameters with the run's reference time, where the stage takes one."""
+    if "reference_time" not in type(parameters).model_fields:
+        return parameters
+    return parameters.model_copy(update={"reference_time": run["parameters"]["reference_time"]})
 
 
 def _find_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
@@ -73,7 +79,7 @@ def _new_run(engine: Engine, stage: StageName, parameters: StageParameters) -> s
     return run.pipeline_id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StageSession:
     """One stage of one run, open in a notebook."""
 
@@ -83,8 +89,12 @@ class StageSession:
     run: RowMapping
     stage: StageName
     parameters: Any
-    database_url: str = field(repr=False)
-    shown: CellProgress = field(default_factory=CellProgress, repr=False)
+    database_url: str
+    shown: CellProgress = field(default_factory=CellProgress)
+
+    def __repr__(self) -> str:
+        mode = "headless" if self.headless else "by hand"
+        return f"stage {self.stage} of run {self.pipeline_id} ({mode})\nfolder {self.folder}"
 
     @property
     def pipeline_id(self) -> str:

@@ -1,0 +1,74 @@
+"""Every notebook is a test case: its parameters cell equals the models, it is short, and it is stored clean."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from pipeline_lib.parameters import STAGE_PARAMETERS, StageParameters
+from pipeline_lib.settings import NOTEBOOKS
+from pipeline_lib.stages.chain import STAGES, Stage
+
+ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def code_cells(path: Path) -> list[Any]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def parameters_cell(stage: Stage) -> list[ast.AnnAssign]:
+    tagged = [c for c in code_cells(NOTEBOOKS / stage.notebook) if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    body = ast.parse(tagged[0].source).body
+    assert all(isinstance(each, ast.AnnAssign) for each in body)
+    return [each for each in body if isinstance(each, ast.AnnAssign)]
+
+
+def json_type(model: type[StageParameters], name: str) -> str:
+    default = model.model_fields[name].default
+    return type(default).__name__
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.notebook)
+def test_the_parameters_cell_repeats_names_types_and_defaults_of_the_model(stage: Stage) -> None:
+    model = STAGE_PARAMETERS[stage.name]
+    written = {
+        ast.unparse(each.target): (ast.unparse(each.annotation), ast.literal_eval(each.value))
+        for each in parameters_cell(stage)
+        if each.value is not None
+    }
+    expected = {name: (json_type(model, name), field.default) for name, field in model.model_fields.items()}
+    assert written == {"pipeline_id": ("str", ""), **expected}
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.notebook)
+def test_the_parameters_cell_gives_each_parameter_its_description(stage: Stage) -> None:
+    source = next(
+        c.source for c in code_cells(NOTEBOOKS / stage.notebook) if "parameters" in c.metadata.get("tags", [])
+    )
+    for name, field in STAGE_PARAMETERS[stage.name].model_fields.items():
+        line = next(line for line in source.splitlines() if line.startswith(f"{name}:"))
+        assert line.endswith(f"# {field.description}")
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
+def test_a_notebook_is_stored_without_outputs_and_with_ids_of_its_own(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code_cells(path))
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
+def test_a_notebook_tells_more_than_it_computes(path: Path) -> None:
+    for cell in code_cells(path):
+        if "parameters" in cell.metadata.get("tags", []):
+            continue
+        assert len(cell.source.splitlines()) <= 15
+        tree = ast.walk(ast.parse(cell.source))
+        assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in tree)
+    assert 8 <= len(nbformat.read(path, as_version=4).cells) <= 20
