@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jupyter_client.asynchronous.client import AsyncKernelClient, AsyncZMQSocketChannel
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
@@ -23,23 +24,29 @@ _LONGEST_ERROR = 200_000
 class FairChannel(AsyncZMQSocketChannel):
     """Lets other tasks run between two messages: a flood of output must not starve deadline and cancel."""
 
-    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+    async def get_msg(  # type: ignore[override]  # as jupyter_client's own asynchronous channel does
+        self, timeout: float | None = None
+    ) -> dict[str, Any]:
         await asyncio.sleep(0)
         return await super().get_msg(timeout)
 
 
-class CellClient(NotebookClient):  # type: ignore[misc]  # nbclient's traits are untyped
+class CellClient(NotebookClient):
     """Executes single cells of a notebook on a kernel that somebody else has started and will stop."""
 
     def __init__(self, notebook: NotebookNode, kernel: AsyncKernelClient, observer: Observer, cap: int) -> None:
         super().__init__(notebook, store_widget_state=False, iopub_timeout=10)
-        self.kc = kernel
+        self.kc = self._kernel = kernel
         self.left_of_own_will = False
         self._observer = observer
         self._cap = cap
         self._kept = 0
         self._dropped = 0
         self.on_cell_executed = self._look_for_exit
+
+    async def answer(self) -> None:
+        """Have the kernel answer once more; does not return when it has stopped answering."""
+        await self.async_wait_for_reply(self._kernel.kernel_info())
 
     def begin_cell(self) -> None:
         """Forget the last cell's output count."""
@@ -107,13 +114,6 @@ class CellClient(NotebookClient):  # type: ignore[misc]  # nbclient's traits are
     def _look_for_exit(self, execute_reply: Mapping[str, Any], **_: Any) -> None:
         payload = execute_reply["content"].get("payload") or []
         self.left_of_own_will = any(item.get("source") == "ask_exit" for item in payload)
-
-
-def client_of(manager: Any) -> AsyncKernelClient:
-    """Return an unstarted client of the manager's kernel, fair to other tasks."""
-    client: AsyncKernelClient = manager.client()
-    client.iopub_channel_class = FairChannel
-    return client
 
 
 def _size(data: Mapping[str, Any]) -> int:

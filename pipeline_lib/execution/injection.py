@@ -69,9 +69,10 @@ def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> NotebookNod
         _check(name, value, known)
     if not parameters:
         return notebook
-    return parameterize_notebook(
+    injected: NotebookNode = parameterize_notebook(
         notebook, dict(parameters), kernel_name=_TRANSLATOR, language="python", engine_name="workbench"
     )
+    return injected
 
 
 def prepared(notebook: NotebookNode) -> NotebookNode:
@@ -111,4 +112,3 @@ def _check(name: str, value: Any, known: tuple[str, ...]) -> None:
         literal(value)
     except (TypeError, ValueError) as error:
         raise InvalidParameter(name, str(error)) from None
-

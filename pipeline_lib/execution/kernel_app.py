@@ -22,7 +22,7 @@ def serve(connection_file: str, owner: int, crash_log: int) -> None:
     """Serve as a kernel until shut down; a crash writes Python's stack to descriptor `crash_log`."""
     endpoint = f"ipc://{Path(connection_file).with_name('forks')}"
 
-    class PrivateIOPubThread(IOPubThread):  # type: ignore[misc]  # ipykernel is partly untyped
+    class PrivateIOPubThread(IOPubThread):
         """Takes the output of forked children over a unix socket."""
 
         def _setup_pipe_in(self) -> None:
@@ -40,7 +40,7 @@ def serve(connection_file: str, owner: int, crash_log: int) -> None:
             pipe.connect(endpoint)
             return context, pipe
 
-    kernelapp.IOPubThread = PrivateIOPubThread
+    kernelapp.IOPubThread = PrivateIOPubThread  # type: ignore[attr-defined]
     app = IPKernelApp.instance()
     app.initialize(
         [

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from pipeline_lib.execution import kernel_process
 from pipeline_lib.execution.outcome import KernelExit
@@ -133,8 +133,10 @@ class Provisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         connection_file = Path(cmd[0])
         order = KernelOrder(connection_file, kwargs["env"], Path(kwargs["cwd"]), log_of(connection_file))
-        self.process = self.launched = await self.kernels.launch(order)
-        self.pid = self.pgid = self.process.pid
+        launched = await self.kernels.launch(order)
+        self.launched = launched
+        self.process = launched  # type: ignore[assignment]  # the base class knows only Popen
+        self.pid = self.pgid = launched.pid  # type: ignore[assignment]
         return self.connection_info
 
 

@@ -62,9 +62,11 @@ class Nursery:
                 if key.fileobj is self._control:
                     message, fds = self._receive()
                     if not message:
-                        return self._end()
-                    if self._fork(request := json.loads(message), socket.socket(fileno=fds[0])):
-                        return dict(request)
+                        self._end()
+                        return None
+                    request: dict[str, Any] = json.loads(message)
+                    if self._fork(request, socket.socket(fileno=fds[0])):
+                        return request
                 elif key.fileobj is self._wake:
                     self._wake.recv(4096)
                 else:

@@ -76,10 +76,9 @@ def render_report(notebook: NotebookNode | Path, target: Path) -> Path:
 
     Raises `OSError` when it cannot be written.
     """
-    if isinstance(notebook, Path):
-        notebook = nbformat.read(notebook, as_version=4)
+    executed: NotebookNode = nbformat.read(notebook, as_version=4) if isinstance(notebook, Path) else notebook
     renderer = OutputRenderer()
-    page = _page(notebook, renderer)
+    page = _page(executed, renderer)
     content = _html(page, with_figures=renderer.figures > 0)
     with written_whole(target) as file:
         file.write(content.encode("utf-8", "replace"))

@@ -32,7 +32,9 @@ _END_NAMES = {
 }
 
 
-class _CellFailed(Exception):  # noqa: N818 - carries the record of the failure
+class _CellFailed(Exception):
+    """Carries the record of a cell that raised."""
+
     def __init__(self, error: NotebookError) -> None:
         super().__init__(str(error))
         self.error = error
@@ -115,7 +117,7 @@ class Session:
             else:
                 self._document.end(index, CellStatus.COMPLETED)
         # One more answer: a kernel that is dying after its last reply does not give it.
-        await self._supervisor.watch(client.async_wait_for_reply(client.kc.kernel_info()))
+        await self._supervisor.watch(client.answer())
 
     async def _cell(self, client: CellClient, index: int, cell: NotebookNode) -> None:
         self._current = index

@@ -15,8 +15,8 @@ _TICK_SECONDS = 0.05
 _DRAIN_SECONDS = 0.5
 
 
-class Ended(Exception):  # noqa: N818 - an end, not always an error
-    """The execution was ended from outside: killed, timed_out or cancelled. `work_done`: the work had just succeeded."""
+class Ended(Exception):
+    """Ended from outside: killed, timed_out or cancelled. `work_done`: the work had just succeeded."""
 
     def __init__(self, status: CellStatus, work_done: bool = False) -> None:
         super().__init__(status)

@@ -65,9 +65,7 @@ def target(tmp_path: Path) -> Path:
 
 def test_a_good_notebook_completes_and_says_what_each_cell_did(target):
     observer = Recorder()
-    outcome = execute_notebook(
-        NOTEBOOKS / "works.ipynb", target, {"times": 2}, ExecutionOptions(observer=observer)
-    )
+    outcome = execute_notebook(NOTEBOOKS / "works.ipynb", target, {"times": 2}, ExecutionOptions(observer=observer))
     assert outcome.completed
     assert outcome.error is None
     assert outcome.kernel.code == 0
@@ -207,7 +205,9 @@ def test_a_target_that_cannot_be_written_is_a_failure_before_any_kernel(tmp_path
 
 def test_a_target_that_vanishes_while_running_is_a_failure(tmp_path):
     folder = tmp_path / "gone"
-    code = f"import shutil, pathlib; shutil.rmtree({str(folder)!r}); pathlib.Path({str(folder)!r}).write_text('no folder')"
+    code = (
+        f"import shutil, pathlib; shutil.rmtree({str(folder)!r}); pathlib.Path({str(folder)!r}).write_text('no folder')"
+    )
     outcome = run_code(code, folder / "notebook.ipynb")
     assert outcome.status == "failed"
     assert "cannot be saved" in outcome.error.value

@@ -115,7 +115,9 @@ def test_kernels_can_be_forked_side_by_side(kernels, tmp_path):
 
 
 def test_a_nursery_with_threads_refuses_to_fork_and_a_plain_kernel_steps_in(tmp_path, caplog):
-    (tmp_path / "threaded.py").write_text("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n")
+    (tmp_path / "threaded.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with Nursery.started(["threaded"], environment) as nursery, caplog.at_level(logging.WARNING):
         with pytest.raises(NurseryFailed, match="threads"):
