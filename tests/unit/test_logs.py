@@ -1,0 +1,68 @@
+"""Log lines are JSON with service, run and stage, and hold no password."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline_lib.logs import JsonFormatter, in_run, redacted
+from pipeline_lib.settings import Settings
+
+
+def _line(message: str, *arguments: Any, exc_info: Any = None, **extra: Any) -> dict[str, Any]:
+    record = logging.getLogger("test").makeRecord(
+        "test", logging.INFO, "f", 1, message, arguments, exc_info, None, extra
+    )
+    text = JsonFormatter(Settings(dd_env="prod", dd_service="bench", dd_version="9")).format(record)
+    assert "\n" not in text
+    line: dict[str, Any] = json.loads(text)
+    return line
+
+
+def test_a_line_says_service_environment_and_version() -> None:
+    line = _line("stage %s", "started", seconds=1.5)
+    assert {name: line[name] for name in ("dd.service", "dd.env", "dd.version", "message", "status", "seconds")} == {
+        "dd.service": "bench", "dd.env": "prod", "dd.version": "9",
+        "message": "stage started", "status": "info", "seconds": 1.5,
+    }  # fmt: skip
+
+
+def test_run_and_stage_stand_in_the_lines_of_their_block_only() -> None:
+    with in_run(pipeline_id="a"), in_run(stage="ingest"):
+        inside = _line("x")
+    outside = _line("x")
+    assert (inside["pipeline_id"], inside["stage"]) == ("a", "ingest")
+    assert not {"pipeline_id", "stage"} & set(outside)
+
+
+def test_a_traceback_becomes_one_field_without_the_password_in_it() -> None:
+    try:
+        raise ValueError("postgresql://me:canary@host/db refused")
+    except ValueError:
+        line = _line("failed", exc_info=sys.exc_info())
+    assert "ValueError" in line["error.stack"]
+    assert "canary" not in json.dumps(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("amqp://me:canary@host/", "amqp://me:***@host/"),
+        ("sc://host/;token=canary;x=1", "sc://host/;token=***;x=1"),
+        ("password='x' PASSWORD=canary", "password='x' PASSWORD=***"),
+        ("nothing to hide", "nothing to hide"),
+    ],
+)
+def test_passwords_and_tokens_are_struck_out(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
+@given(st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=8))
+def test_no_plain_password_of_a_url_gets_through(password: str) -> None:
+    assert f":{password}@" not in redacted(f"cannot reach postgresql://user:{password}@host:5432/db")

@@ -1,0 +1,70 @@
+"""Settings come from the environment; what is unusable is refused by name, and never shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib.errors import InvalidSetting
+from pipeline_lib.settings import PROJECT, Settings, load_settings
+
+CANARY = "s3cr3t-canary"
+SECRETS = {
+    "DATABASE_URL": f"postgresql://user:{CANARY}@host/db",
+    "AMQP_URL": f"amqp://user:{CANARY}@host/",
+    "SPARK_REMOTE": f"sc://host/;token={CANARY}",
+}
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_url_of_another_scheme_is_refused_without_showing_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, f"ftp://user:{CANARY}@host")
+    with pytest.raises(InvalidSetting, match=f"^{name}: must begin with") as refusal:
+        load_settings()
+    assert CANARY not in str(refusal.value)
+    assert refusal.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("DD_DOGSTATSD_PORT", "66000"), ("WORKBENCH_LEASE_SECONDS", "soon")])
+def test_an_unusable_number_is_refused_by_its_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSetting, match=f"^{name}: "):
+        load_settings()
+
+
+def test_secrets_do_not_show_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, url in SECRETS.items():
+        monkeypatch.setenv(name, url)
+    settings = load_settings()
+    assert CANARY not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == SECRETS["DATABASE_URL"]
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert load_settings().database_url is None
+
+
+def test_a_relative_home_lies_below_the_project_and_an_absolute_one_where_it_says(tmp_path: Path) -> None:
+    assert Settings(workbench_home=Path("elsewhere")).home == PROJECT / "elsewhere"
+    assert Settings(workbench_home=tmp_path).home == tmp_path.resolve()
+
+
+def test_the_example_names_every_setting_with_its_default_and_sets_none() -> None:
+    text = (PROJECT / ".env.example").read_text("utf-8")
+    fields = Settings.model_fields
+    expected = {
+        (field.description, name.upper(), "" if field.default is None else str(field.default))
+        for name, field in fields.items()
+    }
+    assert set(re.findall(r"^# (.+)\n#([A-Z_]+)=(.*)$", text, re.M)) == expected
+    assert all(line.startswith("#") for line in text.splitlines() if line)
