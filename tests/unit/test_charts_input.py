@@ -1,0 +1,61 @@
+"""Figures of stages 1 and 2 show the counts that are in the files, and stay small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib.artefacts import StageResult
+from pipeline_lib.parameters import GenerateParameters, IngestParameters
+from pipeline_lib.stages import charts_input
+from pipeline_lib.stages.generate import generate
+from pipeline_lib.stages.ingest import ingest
+
+REFERENCE = "2026-11-23T08:00:00+00:00"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> tuple[StageResult, StageResult]:
+    made = generate(GenerateParameters(records=20_000, defect_rate=0.06, reference_time=REFERENCE), tmp_path)
+    return made, ingest(IngestParameters(reference_time=REFERENCE), tmp_path / "records.jsonl", tmp_path)
+
+
+def test_every_figure_counts_every_record_and_stays_small(
+    results: tuple[StageResult, StageResult], tmp_path: Path
+) -> None:
+    made, read = results
+    dataset, counts = tmp_path / "dataset.parquet", read.counts
+    reasons, repaired = read.details["rejects_by_reason"], read.details["repaired"]
+    figures = {
+        "values": (charts_input.values_by_category(dataset), "y", counts["ingested"]),
+        "days": (charts_input.records_per_day(dataset), "y", counts["ingested"]),
+        "rejects": (charts_input.rejects_by_reason(tmp_path), "x", counts["rejected"]),
+        "defects": (charts_input.injected_and_found(made.details["defects"], reasons, repaired), "y", 2 * 1_200),
+        "repairs": (charts_input.fields_repaired(repaired), "y", sum(repaired.values())),
+        "border": (charts_input.accepted_and_rejected(counts), "x", counts["read"]),
+    }
+    for name, (figure, axis, expected) in figures.items():
+        assert len(figure.to_json()) < 200_000, name
+        assert sum(sum(trace[axis]) for trace in figure.data) == expected, name
+    assert "every one was found" in figures["defects"][0].layout.title.text
+
+
+def test_figures_of_a_run_without_rejects_say_so(tmp_path: Path) -> None:
+    (tmp_path / "rejects.jsonl").touch()
+    assert charts_input.rejects_by_reason(tmp_path).layout.annotations[0].text == "no record was refused"
+    assert charts_input.fields_repaired({"name": 0}).layout.annotations[0].text == "nothing needed repair"
+
+
+def test_a_dataset_of_one_value_or_none_can_be_drawn(tmp_path: Path) -> None:
+    parameters = IngestParameters(reference_time=REFERENCE, max_reject_rate=1)
+    for text, traces in (('{"id":1,"name":"L","category":"A","value":5,"quantity":1}', 1), ('{"id":1}', 0)):
+        (tmp_path / "input").write_text(text)
+        ingest(parameters, tmp_path / "input", tmp_path)
+        assert len(charts_input.values_by_category(tmp_path / "dataset.parquet").data) == traces
+        assert charts_input.records_per_day(tmp_path / "dataset.parquet").layout.title.text
+
+
+def test_counts_that_differ_are_said_to_differ() -> None:
+    figure = charts_input.injected_and_found({"malformed": 2}, {"malformed": 1}, {})
+    assert "the counts differ" in figure.layout.title.text
