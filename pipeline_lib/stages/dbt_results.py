@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _GOOD = frozenset({"success", "pass"})
 _NOT_REACHED = frozenset({"skipped", "no-op"})
 _NAMED = 5
+_LONGEST = 600
 
 # libpq's words for a connection that is lost or refused; dbt hands on the text and drops the exception's class.
 _CONNECTION_LOST = (
@@ -140,7 +141,7 @@ def _failure(result: RunResult) -> Failure:
         model=_model_of(result),
         rows=result.failures or 0,
         sql=Path(result.node.compiled_path) if result.node.compiled_path else None,
-        message=(result.message or "no message").strip(),
+        message=_one_line(result.message or "no message"),
     )
 
 
@@ -154,4 +155,6 @@ def _model_of(result: RunResult) -> str:
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split())
+    """Fold dbt's message into one line, without the macros it passed through."""
+    lines = (line.strip() for line in message.splitlines())
+    return " ".join(line for line in lines if line and not line.startswith(">"))[:_LONGEST]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -57,7 +58,7 @@ class DbtCall:
     def arguments(self) -> list[str]:
         """Return the command line. It holds no credential: dbt writes its command line into its files."""
         return [
-            *("--quiet", "--log-level", "none", "--no-use-colors", self.command),
+            *("--quiet", "--log-level", "none", "--log-level-file", "debug", "--no-use-colors", self.command),
             *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
             *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
             *("--threads", str(self.threads), "--vars", json.dumps(dict(self.variables))),
@@ -93,6 +94,7 @@ def call_dbt(call: DbtCall, progress: Progress = silent) -> RunExecutionResult:
         with _environment(call.environment):
             return _invoke(call.arguments(), [_NodeCounter(progress)])
     finally:
+        _close_log()
         _alone.release()
 
 
@@ -106,6 +108,17 @@ def _invoke(arguments: list[str], callbacks: Sequence[Callable[[Any], None]]) ->
     if isinstance(outcome.exception, Exception):
         raise error_of(f"dbt could not begin: {outcome.exception}") from outcome.exception
     raise outcome.exception or ModelTestFailed("dbt ended without a result and without saying why")
+
+
+def _close_log() -> None:
+    """Close dbt's log file, which dbt itself leaves open until its next call in this process."""
+    from dbt_common.events.event_manager_client import cleanup_event_logger
+
+    cleanup_event_logger()
+    logger = logging.getLogger("file_log")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
 
 
 @contextmanager

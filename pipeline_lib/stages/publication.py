@@ -1,9 +1,10 @@
 """Publishes a run: schema `analytics` shows readers the marts of one whole run, and never a mix of two.
 
 Each view of `analytics` has two branches, the marts of the newest run and those of the run before, and the one row of
-`analytics.published_run` says which of them counts: a reader whose snapshot is older than a publication still sees
-the run before, whole. A publisher takes all views for itself before it changes any: a reader who has read one of
-them and goes on to the next, in one transaction, has ended before the change or begins after it.
+`analytics.published_run` says which of them counts. So a reader whose snapshot is older than a publication still sees
+the run before, whole; one whose snapshot is older than two is told to begin anew. A publisher takes all views for
+itself before it changes any: a reader who has read one of them and goes on to the next, in one transaction, has ended
+before the change or begins after it.
 """
 
 from __future__ import annotations
@@ -53,6 +54,17 @@ update analytics.published_run set
     marts_schema = case marts_schema when :schema then :aside else marts_schema end,
     former_schema = case former_schema when :schema then :aside else former_schema end
 """)
+
+# PostgreSQL reads no row of a branch whose number is not the reader's. A snapshot from before the oldest branch finds
+# none that counts: rather than show nothing, the cast fails and quotes its text (which needs a column in it, else it
+# would fail while the query is planned, for every reader).
+_BRANCH = """
+select {} from {} where (
+    select case when publication >= {} then publication
+        else cast('this transaction is too old, begin a new one; it sees run ' || pipeline_id as integer)
+    end
+    from analytics.published_run
+) = {}"""
 
 _COLUMNS = text("""
 select attname, format_type(atttypid, atttypmod) as type
@@ -171,22 +183,18 @@ def _replace_view(connection: Connection, mart: str, schema: str, publication: i
     columns = _columns(connection, schema, mart)
     if not columns:
         raise ManifestBroken(f"schema {schema} has no {mart} to publish; run stage 4 (transform) first")
-    branches = [_branch(columns, schema, mart, publication)]
+    branches = {publication: schema}
     if former is not None and _columns(connection, former, mart) == columns:
-        branches.append(_branch(columns, former, mart, publication - 1))
+        branches[publication - 1] = former
     view = sql.Identifier("analytics", mart)
     if _columns(connection, "analytics", mart) != columns:
         _run(connection, "drop view if exists {}", view)
-    _run(connection, "create or replace view {} as {}", view, sql.SQL(" union all ").join(branches))
-
-
-def _branch(columns: list[tuple[str, str]], schema: str, mart: str, publication: int) -> sql.Composed:
-    """Select a mart when its publication is the reader's: PostgreSQL reads no row of a branch that is not."""
-    return sql.SQL("select {} from {} where (select publication from analytics.published_run) = {}").format(
-        sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
-        sql.Identifier(schema, mart),
-        sql.Literal(publication),
-    )
+    names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns)
+    selects = [
+        sql.SQL(_BRANCH).format(names, sql.Identifier(origin, mart), sql.Literal(min(branches)), sql.Literal(number))
+        for number, origin in branches.items()
+    ]
+    _run(connection, "create or replace view {} as {}", view, sql.SQL(" union all ").join(selects))
 
 
 def _drop_superseded(connection: Connection) -> None:
