@@ -78,9 +78,15 @@ def configure(settings: Settings, *, verbose: bool = False) -> None:
     root.addHandler(_file_handler(settings.home / "logs" / "workbench.log", JsonFormatter(settings)))
     on_screen = _screen_handler(settings)
     on_screen.setLevel(logging.INFO if verbose else logging.WARNING)
+    on_screen.addFilter(_tells_something_new)
     root.addHandler(on_screen)
     for noisy in ("alembic", "httpx", "pika", "traitlets", "papermill", "py4j", "pyspark"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _tells_something_new(record: logging.LogRecord) -> bool:
+    """Keep Prefect's retelling of our own errors off the screen; the file has it."""
+    return not record.name.startswith("prefect")
 
 
 def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:

@@ -1,8 +1,7 @@
-"""Shows a run while it goes on: on a terminal a live table, piped one line per stage, with --json nothing."""
+"""Shows a run while it goes on: on a terminal a live table, piped nothing."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from typing import Any
@@ -29,7 +28,6 @@ class Follower:
         self._quiet = quiet
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._told: dict[str, str] = {}
         self._began = time.monotonic()
         self._running_since: dict[str, float] = {}
         self.document: dict[str, Any] | None = None
@@ -54,7 +52,7 @@ class Follower:
     def _follow(self, engine: Engine, pipeline_id: str) -> None:
         console = Console(stderr=True)
         if self._quiet or not console.is_terminal:
-            self._look_until_ended(engine, pipeline_id, self._tell_changes)
+            self._look_until_ended(engine, pipeline_id, lambda _document: None)
             return
         with Live(console=console, refresh_per_second=8, transient=True) as live:
             self._look_until_ended(engine, pipeline_id, lambda document: live.update(self._picture(document)))
@@ -65,14 +63,6 @@ class Follower:
             ended = self._ended.wait(_LOOK_SECONDS)
             self.document = run_document(engine, self._settings, pipeline_id)
             show(self.document)
-
-    def _tell_changes(self, document: dict[str, Any]) -> None:
-        for stage in document["stages"]:
-            if self._told.get(stage["name"]) != stage["status"] and stage["status"] != "pending":
-                self._told[stage["name"]] = stage["status"]
-                if not self._quiet:
-                    time_text = "" if stage["status"] == "running" else f" {seconds_text(stage['seconds'])}"
-                    print(f"{stage['name']}: {stage['status']}{time_text}", file=sys.stderr, flush=True)
 
     def _picture(self, document: dict[str, Any]) -> RenderableType:
         table = Table(box=None, header_style="bold", pad_edge=False)
