@@ -32,6 +32,7 @@ KINDS = {
 _LOCK_SECONDS = 30.0
 _LOOK_SECONDS = 0.4
 _READY_SECONDS = 0.05
+_LOG_BYTES = 10 * (1 << 20)
 
 
 class StartFailed(Exception):
@@ -128,7 +129,8 @@ def _detach(folder: Path) -> None:
         os._exit(0)
     os.setsid()
     os.chdir(folder)
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    fresh = os.O_TRUNC if (folder / LOG).stat().st_size > _LOG_BYTES else 0
+    log = os.open(folder / LOG, os.O_WRONLY | os.O_APPEND | fresh)
     os.dup2(log, 1)
     os.dup2(log, 2)
 

@@ -62,11 +62,12 @@ def driver_memory(machine: int) -> int:
     return max(_GIBI, min(4 * _GIBI, machine // 4))
 
 
-def _java_options(java: Java, folder: Path) -> list[str]:
+def _java_options(java: Java, folder: Path, scratch: Path) -> list[str]:
     logging = folder / "log4j2.properties"
     logging.write_text(_LOGGING, "utf-8")
     heap = driver_memory(psutil.virtual_memory().total)
     options = [f"-Xmx{heap // (1 << 20)}m", f"-Dlog4j2.configurationFile={logging.as_uri()}", "-Duser.timezone=UTC"]
+    options += [f"-Djava.io.tmpdir={scratch}", "-XX:-UsePerfData"]
     options += [f"--add-opens={package}=ALL-UNNAMED" for package in _OPENED]
     options += ["-Djdk.reflect.useDirectMethodHandle=false", "-Dio.netty.tryReflectionSetAccessible=true"]
     if java.version >= 24:
@@ -94,12 +95,14 @@ def _properties(scratch: Path, port: int) -> list[str]:
 
 
 def _environment(token: str) -> dict[str, str]:
+    """The token goes by environment, where `ps` does not show it. Java reads file names by the locale's encoding."""
     return {
         "SPARK_HOME": str(_spark_home()),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_CONNECT_AUTHENTICATE_TOKEN": token,
         "PYSPARK_PYTHON": sys.executable,
         "TZ": "UTC",
+        "LC_ALL": "C.UTF-8",
     }
 
 
