@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from processed_tables import create_processed_tables, in_schema
+from tests.integration.processed_tables import create_processed_tables, in_schema
 from psycopg2.extensions import parse_dsn
 
 from pipeline_lib.errors import ManifestBroken, ModelTestFailed, ServiceUnavailable

@@ -1,0 +1,77 @@
+"""The `workbench` command as a person types it, on services that are started once for the session."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_lib.services import postgres, prefect
+from pipeline_lib.services import spark as spark_service
+from pipeline_lib.settings import PROJECT, Settings
+from tests.conftest import fresh_database
+
+WORKBENCH = Path(sys.executable).with_name("workbench")
+RUN_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Runs `workbench` with the environment of one session."""
+
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **self.environment, **more}
+        return subprocess.run(
+            [WORKBENCH, *arguments],
+            env=environment,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+
+    def json(self, *arguments: str, code: int = 0, **more: str) -> Any:
+        """Run with --json and return the document; the exit code must be `code`."""
+        done = self(*arguments, "--json", **more)
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def workbench(settings: Settings) -> Iterator[Workbench]:
+    """The command on the embedded components, kept alive between runs."""
+    with postgres.held(settings), prefect.held(settings), spark_service.held(settings):
+        yield Workbench({"WORKBENCH_HOME": str(settings.home)})
+
+
+@pytest.fixture
+def elsewhere(workbench: Workbench, server_url: str) -> Iterator[Workbench]:
+    """The command on an external PostgreSQL, in a database of its own."""
+    with fresh_database(server_url) as url:
+        yield Workbench({**workbench.environment, "DATABASE_URL": url})
+
+
+@pytest.fixture(scope="session")
+def completed(workbench: Workbench) -> dict[str, Any]:
+    """A completed run of 10,000 records, 5 % of them defective on purpose."""
+    document: dict[str, Any] = workbench.json("run", "--records", "10000", "--seed", "7", "--defect-rate", "0.05")
+    return document
+
+
+Paths = Callable[[str], Path]
+
+
+@pytest.fixture
+def path_in(completed: dict[str, Any], settings: Settings) -> Paths:
+    """Return a path below the folder of the completed run."""
+    return lambda path: settings.run_folder(completed["pipeline_id"]).path / path

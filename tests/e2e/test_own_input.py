@@ -1,0 +1,88 @@
+"""Own files, and input that cannot be used: one clear line, no traceback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_lib.settings import Settings
+from tests.e2e.conftest import Workbench
+
+RECORD = {"id": 1, "name": " Lamp ", "category": "b", "value": 10.005, "quantity": 3, "colour": {"name": "red"}}
+
+
+def records(count: int) -> list[dict[str, Any]]:
+    return [{**RECORD, "id": number} for number in range(count)]
+
+
+def test_an_indented_gzipped_array_with_a_byte_order_mark_goes_through(workbench: Workbench, tmp_path: Path) -> None:
+    path = tmp_path / "own file.json.gz"
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + json.dumps(records(40), indent=2).encode()))
+    document = workbench.json("run", "--input-file", str(path))
+    assert document["records"]["generated"] == document["records"]["exported"] == 40
+    assert document["stages"][0]["status"] == "skipped"
+    first = json.loads(Path(document["output_file"]).read_text())["data"][0]
+    assert (first["name"], first["category"], first["value"]) == ("Lamp", "B", 10.01)
+    assert first["extra"] == {"colour": {"name": "red"}}
+
+
+def test_too_many_rejects_fail_the_run_and_name_file_and_first_line(workbench: Workbench, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    lines = [*records(6), {**RECORD, "id": -1}, {"id": 99}]
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    done = workbench("run", "--input-file", str(path), "--json")
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert document["status"] == "failed"
+    assert document["error"]["name"] == "TooManyRejects"
+    assert str(path) in document["error"]["message"]
+    assert "line 7" in document["error"]["message"]
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("workbench: stage ingest, cell")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("content", "name"), [(b"", "InputEmpty"), (b"\x89PNG\r\n\x1a\n\x00\x00", "")])
+def test_a_file_that_holds_no_json_fails_with_one_line(
+    workbench: Workbench, tmp_path: Path, content: bytes, name: str
+) -> None:
+    path = tmp_path / "input.json"
+    path.write_bytes(content)
+    done = workbench("run", "--input-file", str(path))
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert name in last
+    assert str(path) in last
+    assert "Traceback" not in done.stderr
+
+
+REFUSED = [
+    (["--records", "0"], "records"),
+    (["--records", "ten"], "records"),
+    (["--set", "recrods=5"], "recrods"),
+    (["--set", "defect_rate=nan"], "defect_rate"),
+    (["--set", "export_format=xml"], "export_format"),
+    (["--input-file", "/nowhere/at/all.json"], "input_file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "field"), REFUSED)
+def test_what_cannot_be_is_refused_before_anything_starts(arguments: list[str], field: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = Workbench({"WORKBENCH_HOME": str(home)})("run", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"workbench: parameter {field}: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not home.exists()
+
+
+def test_unknown_runs_are_refused(workbench: Workbench, settings: Settings) -> None:
+    for identifier in ("20260101t000000_000000", "../../etc/passwd"):
+        done = workbench("show", identifier)
+        assert done.returncode == 2
+        assert "workbench runs" in done.stderr
