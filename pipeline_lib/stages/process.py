@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
-from pyspark.sql import Window
-from pyspark.sql import functions as F
+from pyspark.sql.connect import functions as F
 from pyspark.sql.connect.client.retries import DefaultPolicy
+from pyspark.sql.connect.window import Window
 from pyspark.sql.types import DecimalType
 
 from pipeline_lib.artefacts import StageResult
@@ -29,7 +29,8 @@ from pipeline_lib.stages.progress import Progress, silent
 from pipeline_lib.stages.spark_progress import watched
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.connect.session import SparkSession
 
 DISCOUNT_FACTORS: Mapping[str, str] = {"A": "0.90", "B": "0.85", "C": "0.80", "D": "0.95"}
 TIERS: tuple[tuple[str, float], ...] = (("premium", 0.9), ("high", 0.7), ("medium", 0.4))
@@ -75,9 +76,9 @@ def read_dataset(spark: SparkSession, path: Path, partitions: int = 0) -> DataFr
     """
     parts = partitions_for(pq.read_metadata(path).num_rows, partitions)
     spark.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES)])
-    for name, value in {**_SESSION, "spark.sql.shuffle.partitions": str(max(parts, _LEAST_SHUFFLE))}.items():
-        spark.conf.set(name, value)
     with spark_errors_told(path):
+        for name, value in {**_SESSION, "spark.sql.shuffle.partitions": str(max(parts, _LEAST_SHUFFLE))}.items():
+            spark.conf.set(name, value)
         return spark.read.parquet(str(path.resolve()))
 
 

@@ -65,7 +65,9 @@ def spark_errors_told(path: Path) -> Iterator[None]:
     except SparkConnectGrpcException as error:
         if type(error) is not SparkConnectGrpcException:
             raise
-        raise ServiceUnavailable(f"Spark does not answer: {_first_line(error)}; `workbench doctor` tells more") from error
+        raise ServiceUnavailable(
+            f"Spark does not answer: {_first_line(error)}; `workbench doctor` tells more"
+        ) from error
 
 
 _SHARED = "WORKBENCH_HOME must lie on storage that both the Spark cluster and this machine mount under the same path"

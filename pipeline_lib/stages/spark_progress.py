@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyspark.sql.connect.shell.progress import StageInfo
+from pyspark.sql.connect.shell.progress import ProgressHandler, StageInfo
 
 from pipeline_lib.stages.progress import Progress
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-class TaskShare:
+class TaskShare(ProgressHandler):
     """Turns Spark's reports about tasks into a count of records that never goes back, though Spark's plan may grow."""
 
     def __init__(self, rows: int, progress: Progress) -> None:
@@ -22,7 +22,7 @@ class TaskShare:
         self._progress = progress
         self._told = 0
 
-    def __call__(self, stages: Iterable[StageInfo] | None, _inflight: int, _operation: str | None, _done: bool) -> None:
+    def __call__(self, stages: Iterable[StageInfo] | None, *_more: object, **_named: object) -> None:
         known = list(stages or ())
         tasks = sum(stage.num_tasks for stage in known)
         finished = sum(stage.num_completed_tasks for stage in known)
