@@ -4,6 +4,7 @@ WorkbenchError                    exit code 1, shown as one line
 ├── Refused                       exit code 2: nothing has started, nothing is written
 │   ├── InvalidParameter          a parameter is unknown, missing, mistyped or out of range
 │   ├── InvalidSetting            the environment or .env holds something unusable
+│   ├── NotebookRefused           a notebook cannot be executed as it is
 │   └── UnknownRun                no run has this id, or none fits
 ├── ServiceUnavailable            a component cannot be reached or started (transient)
 ├── InputRejected                 the input as a whole cannot be used
@@ -14,6 +15,7 @@ WorkbenchError                    exit code 1, shown as one line
 ├── ModelTestFailed               a dbt model or test failed
 ├── ManifestBroken                an artefact is missing or is not what its manifest says
 ├── NotebookFailed                a cell raised, or its kernel died, hung or was cancelled
+├── RunCancelled                  exit code 130: somebody asked the run to stop
 └── RunStateError                 the run may not go that way
     ├── IllegalTransition         from this state there is no way to that one
     └── LeaseLost                 somebody else decided about this run
@@ -51,6 +53,10 @@ class InvalidParameter(Refused):
 
 class InvalidSetting(Refused):
     """A setting from the environment or .env is unusable; the message names the variable, never its value."""
+
+
+class NotebookRefused(Refused):
+    """The notebook is unreadable, or has not exactly one `parameters` cell; the message says which."""
 
 
 class UnknownRun(Refused):
@@ -92,7 +98,26 @@ class ManifestBroken(WorkbenchError):
 
 
 class NotebookFailed(WorkbenchError):
-    """A stage's notebook did not end well; the message names cell and reason."""
+    """A stage's notebook did not end well; the message names cell and reason.
+
+    `exception` is the class name as the kernel told it, `status` failed, killed, timed_out or cancelled, `record`
+    what execution knows: number (cell), source, value, traceback, kernel (exit, signal, peak memory).
+    """
+
+    def __init__(self, message: str, exception: str, status: str, record: dict[str, object]) -> None:
+        super().__init__(message)
+        self.exception = exception
+        self.status = status
+        self.record = record
+
+    def __reduce__(self) -> tuple[type[NotebookFailed], tuple[str, str, str, dict[str, object]]]:
+        return type(self), (str(self), self.exception, self.status, self.record)
+
+
+class RunCancelled(WorkbenchError):
+    """The run was cancelled on request."""
+
+    exit_code = 130
 
 
 class RunStateError(WorkbenchError):
