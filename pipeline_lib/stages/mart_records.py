@@ -40,9 +40,13 @@ def mart_records(database_url: str, schema: str) -> Iterator[MartRecords]:
         table = f"{_quoted(schema)}.{_quoted(MART)}"
         cursor.execute(f"select count(*) from {table}")
         count = cursor.fetchall()[0][0]
-        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
-        cursor.execute(f"select {_columns()} from {table} order by id")
-        yield MartRecords(count, map(_as_text, cursor.fetch_record_batch()))
+        yield MartRecords(count, _batches(cursor, table))
+
+
+def _batches(cursor: adbc.Cursor, table: str) -> Iterator[pa.RecordBatch]:
+    cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+    cursor.execute(f"select {_columns()} from {table} order by id")
+    yield from map(_as_text, cursor.fetch_record_batch())
 
 
 def _quoted(name: str) -> str:
