@@ -33,6 +33,7 @@ def values_by_category(dataset: Path) -> go.Figure:
         middles = [round((low or 0) + (place + 0.5) * width, 2) for place in own["bin"]]
         name = f"{category} · median {medians[category]:,.2f}"
         figure.add_scatter(x=middles, y=own["len"].to_list(), name=name, line=_line(CATEGORY_COLOURS.get(category)))
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 

@@ -97,26 +97,31 @@ def _decoded(texts: Sequence[bytes]) -> tuple[list[int], list[_CleanRecord]]:
             record = decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
-        if text.count(b'"') == _quotes(record) and not (b"\\" in text and b"\\u0000" in text) and _is_tidy(record):
+        if _is_clean(text, record):
             indices.append(index)
             records.append(record)
     return indices, records
 
 
+def _is_clean(text: bytes, record: _CleanRecord) -> bool:
+    is_full = record.customer is not UNSET and record.created_at is not UNSET and record.is_active is not UNSET
+    name = record.name
+    return (
+        text.count(b'"') == (_QUOTES_ALL if is_full else _quotes(record))
+        and type(record.id) is int
+        and type(record.quantity) is int
+        and name.strip() == name
+        and not (b"\\" in text and b"\\u0000" in text)
+    )
+
+
 def _quotes(record: _CleanRecord) -> int:
-    if record.customer is not UNSET and record.created_at is not UNSET and record.is_active is not UNSET:
-        return _QUOTES_ALL
     return (
         _QUOTES_REQUIRED
         + _QUOTES_ACTIVE * (record.is_active is not UNSET)
         + _QUOTES_CREATED * (record.created_at is not UNSET)
         + _QUOTES_CUSTOMER * (record.customer is not UNSET)
     )
-
-
-def _is_tidy(record: _CleanRecord) -> bool:
-    name = record.name
-    return type(record.id) is int and type(record.quantity) is int and name.strip() == name
 
 
 def _frame(indices: list[int], records: list[_CleanRecord], reference: datetime) -> pl.DataFrame:

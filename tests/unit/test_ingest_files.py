@@ -10,38 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib.artefacts import StageResult
-from pipeline_lib.errors import InputEmpty, InputUnreadable, InvalidParameter, TooManyRejects
-from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.stages import reading
-from pipeline_lib.stages.dataset import DATASET_SCHEMA, read_head
-from pipeline_lib.stages.ingest import ingest, input_of
-from pipeline_lib.stages.rejects import read_rejects
-
-REFERENCE = "2026-11-23T08:00:00+00:00"
-RECORDS = [
-    {"id": number, "name": f"Lamp {number}", "category": "ABCD"[number % 4], "value": 10.25, "quantity": number}
-    for number in range(5)
-]
-LINES = "\n".join(json.dumps(record) for record in RECORDS).encode()
-
-
-def ingested(folder: Path, content: bytes, max_reject_rate: float = 1.0) -> StageResult:
-    source = folder / "input"
-    source.write_bytes(content)
-    parameters = IngestParameters(reference_time=REFERENCE, max_reject_rate=max_reject_rate)
-    result = ingest(parameters, source, folder / "out")
-    assert result.counts["read"] == result.counts["ingested"] + result.counts["rejected"]
-    return result
-
-
-def ids(folder: Path) -> list[int]:
-    return pq.read_table(folder / "out" / "dataset.parquet")["id"].to_pylist()
-
-
-def rejects(folder: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (folder / "out" / "rejects.jsonl").read_text().splitlines()]
-
+from tests.unit.json_files import LINES, RECORDS, ids, ingested, rejects
 
 SHAPES = {
     "lines": LINES + b"\n",
@@ -87,7 +57,17 @@ def test_one_pretty_printed_object_is_one_record(tmp_path: Path) -> None:
     assert ids(tmp_path) == [3]
 
 
-BROKEN = ['{"id": 9, "na', "{id: 9}", '{"id": 9, "name": "x"', '{"id": 9,', "}", "]x", '"', "nonsense", '{"a": [{"b": 1}']
+BROKEN = [
+    '{"id": 9, "na',
+    "{id: 9}",
+    '{"id": 9, "name": "x"',
+    '{"id": 9,',
+    "}",
+    "]x",
+    '"',
+    "nonsense",
+    '{"a": [{"b": 1}',
+]
 
 
 @pytest.mark.parametrize("text", BROKEN)
@@ -193,86 +173,3 @@ def test_a_record_longer_than_the_limit_is_refused_in_flat_memory(
     text = "[\n" + ",\n".join(rows) + "\n]" if is_array else "\n".join(rows)
     assert ingested(tmp_path, text.encode()).details["rejects_by_reason"] == {"malformed": 1}
     assert ids(tmp_path) == [0, 1, 3, 4]
-
-
-@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b" \n\r\n\t", b"[]", b"[ \n ]", gzip.compress(b"")])
-def test_a_file_without_a_record_is_empty(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(InputEmpty, match="input: holds no record"):
-        ingested(tmp_path, content)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"id,name\n1,Lamp\n",
-        b"\x89PNG\r\n\x1a\n\0\0",
-        b"PK\x03\x04\0\0\0\0",
-        b"plain prose",
-        "[]".encode("utf-16"),
-        json.dumps(RECORDS).encode("utf-16-le"),
-        b"5\n6\n",
-    ],
-)
-def test_what_is_no_json_at_all_is_one_clear_line(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(InputUnreadable, match=r"input: is no(t UTF-8| JSON)") as caught:
-        ingested(tmp_path, content)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
-def test_compression_that_breaks_on_the_way_names_where(compress: object, tmp_path: Path) -> None:
-    content = compress(LINES * 50)  # type: ignore[operator]
-    for broken in (content[:-3], content[: len(content) // 2], content + b"garbage", content[:40] + b"\xff" * 200):
-        with pytest.raises(InputUnreadable, match=r"input: broken (gzip|zstd) after [0-9,]+ uncompressed bytes"):
-            ingested(tmp_path, broken)
-    assert list((tmp_path / "out").glob("*")) == []
-
-
-def test_a_missing_file_a_folder_and_an_impossible_name_are_unreadable(tmp_path: Path) -> None:
-    parameters = IngestParameters(reference_time=REFERENCE)
-    for path, reason in ((tmp_path / "none.json", "no such file"), (tmp_path, "not a file"), (Path("a\0b"), "null")):
-        with pytest.raises(InputUnreadable, match=reason):
-            ingest(parameters, path, tmp_path / "out")
-
-
-def test_too_many_rejects_name_file_rate_and_first_line_and_keep_the_rejects(tmp_path: Path) -> None:
-    with pytest.raises(TooManyRejects) as caught:
-        ingested(tmp_path, LINES + b'\n\n{"id": 7}\n{"id": 8}\n', max_reject_rate=0.2)
-    assert str(caught.value).startswith(
-        f"{tmp_path}/input: 2 of 7 records rejected (28.6%, at most 20.0% allowed); "
-        "first: line 7, field 'name': missing_field; all of them in "
-    )
-    assert [reject["line"] for reject in rejects(tmp_path)] == [7, 8]
-    assert not (tmp_path / "out" / "dataset.parquet").exists()
-
-
-def test_exactly_the_allowed_share_of_rejects_passes(tmp_path: Path) -> None:
-    assert ingested(tmp_path, LINES.replace(b'"id": 0', b'"id": -1'), max_reject_rate=0.2).counts["rejected"] == 1
-
-
-def test_a_clock_that_is_not_fixed_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "input").write_bytes(LINES)
-    with pytest.raises(InvalidParameter, match="reference_time"):
-        ingest(IngestParameters(), tmp_path / "input", tmp_path / "out")
-
-
-def test_the_dataset_has_the_promised_columns_and_the_same_bytes_every_time(tmp_path: Path) -> None:
-    ingested(tmp_path, LINES)
-    first = (tmp_path / "out" / "dataset.parquet").read_bytes()
-    ingested(tmp_path, LINES)
-    assert (tmp_path / "out" / "dataset.parquet").read_bytes() == first
-    assert pq.read_schema(tmp_path / "out" / "dataset.parquet").equals(DATASET_SCHEMA)
-    assert read_head(tmp_path / "out" / "dataset.parquet", 2).shape == (2, 11)
-
-
-def test_rejects_read_as_a_table_also_when_there_are_none(tmp_path: Path) -> None:
-    ingested(tmp_path, LINES)
-    assert read_rejects(tmp_path / "out").shape == (0, 4)
-    ingested(tmp_path, b'[{"id": 1}]')
-    assert read_rejects(tmp_path / "out").columns == ["position", "field", "reason", "raw"]
-
-
-def test_own_input_wins_over_what_stage_1_made(tmp_path: Path) -> None:
-    (tmp_path / "records.json").write_text("[]")
-    assert input_of(IngestParameters(), tmp_path) == tmp_path / "records.json"
-    assert input_of(IngestParameters(input_file="own.json"), tmp_path) == Path("own.json")
