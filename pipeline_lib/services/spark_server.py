@@ -42,7 +42,7 @@ def prepare(folder: Path) -> Service:
     return Service(
         command=[
             str(java.program),
-            *_java_options(java, folder),
+            *_java_options(java, folder, scratch),
             *_properties(scratch, port),
             "-cp",
             _classes(),
