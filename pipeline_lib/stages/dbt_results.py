@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_lib.errors import ModelTestFailed, ServiceUnavailable, WorkbenchError
 
 if TYPE_CHECKING:
-    from dbt.artifacts.schemas.run import RunExecutionResult, RunResult
+    from dbt.artifacts.schemas.run import RunExecutionResult
 
 _GOOD = frozenset({"success", "pass"})
 _NOT_REACHED = frozenset({"skipped", "no-op"})
@@ -88,10 +88,10 @@ class Build:
 
 def read_build(execution: RunExecutionResult) -> Build:
     """Sort dbt's node results into models, tests and failures."""
-    results = list(execution.results)
+    results: list[Any] = list(execution.results)  # nodes of a dozen classes with no common base for what is read here
     return Build(
-        models=tuple(_model_run(result) for result in results if result.node.resource_type == "model"),
-        tests=tuple(_test_run(result) for result in results if result.node.resource_type != "model"),
+        models=tuple(_model_run(result) for result in results if _kind(result) == "model"),
+        tests=tuple(_test_run(result) for result in results if _kind(result) != "model"),
         failures=tuple(_failure(result) for result in results if str(result.status) not in _GOOD | _NOT_REACHED),
     )
 
@@ -122,21 +122,24 @@ def _is_lost_connection(message: str) -> bool:
     return any(words in message.lower() for words in _CONNECTION_LOST)
 
 
-def _model_run(result: RunResult) -> ModelRun:
+def _kind(result: Any) -> str:
+    """Return model, unit test or (data) test."""
+    return str(result.node.resource_type).replace("_", " ")
+
+
+def _model_run(result: Any) -> ModelRun:
     rows = result.adapter_response.get("rows_affected", -1)
     return ModelRun(result.node.name, round(result.execution_time, 3), str(result.status), rows if rows >= 0 else None)
 
 
-def _test_run(result: RunResult) -> TestRun:
-    kind = "unit" if result.node.resource_type == "unit_test" else "data"
+def _test_run(result: Any) -> TestRun:
+    kind = "unit" if _kind(result) == "unit test" else "data"
     return TestRun(result.node.name, _model_of(result), kind, str(result.status), result.failures or 0)
 
 
-def _failure(result: RunResult) -> Failure:
-    resource = str(result.node.resource_type)
-    kind = resource.replace("_", " ") if resource in ("model", "unit_test") else "test"
+def _failure(result: Any) -> Failure:
     return Failure(
-        kind=kind,
+        kind=_kind(result),
         name=result.node.name,
         model=_model_of(result),
         rows=result.failures or 0,
@@ -145,9 +148,9 @@ def _failure(result: RunResult) -> Failure:
     )
 
 
-def _model_of(result: RunResult) -> str:
+def _model_of(result: Any) -> str:
     """Return the model a node is or is about; a singular test is about all it selects from."""
-    if result.node.resource_type == "model":
+    if _kind(result) == "model":
         return str(result.node.name)
     one = getattr(result.node, "attached_node", None) or getattr(result.node, "tested_node_unique_id", None)
     about = [one] if one else result.node.depends_on.nodes

@@ -73,6 +73,8 @@ where attrelid = to_regclass(format('%I.%I', :schema, :relation)) and attnum > 0
 order by attnum
 """)
 
+_ASIDE = text("select nspname from pg_namespace where nspname ~ '^run_[0-9]{8}t[0-9]{6}_[0-9a-f]{6}_p[0-9]+$'")
+
 _LOCK_TIMEOUT = text("select set_config('lock_timeout', :wait, true)")
 
 
@@ -156,7 +158,7 @@ def _lock(connection: Connection, relations: Iterable[sql.Identifier]) -> None:
     A publisher waits for a lock for 100 ms, then gives back what it holds and begins anew, so that it never stands
     in a deadlock with a reader, and short readers cannot shut it out for ever as they would one that never waits.
     """
-    usual = connection.exec_driver_sql("show lock_timeout").scalar_one()
+    usual: str = connection.exec_driver_sql("show lock_timeout").scalar_one()
     names = sql.SQL(", ").join(relations)
     try:
         for attempt in stamina.retry_context(
@@ -200,14 +202,11 @@ def _replace_view(connection: Connection, mart: str, schema: str, publication: i
 def _drop_superseded(connection: Connection) -> None:
     """Drop what was set aside and is read by no view any more."""
     present = published_schemas(connection)
-    pattern = r"^run_[0-9]{8}t[0-9]{6}_[0-9a-f]{6}_p[0-9]+$"
-    schemas = connection.execute(
-        text("select nspname from pg_namespace where nspname ~ :pattern"), {"pattern": pattern}
-    )
-    for schema in set(schemas.scalars()) - present:
+    aside: list[str] = list(connection.execute(_ASIDE).scalars())
+    for schema in (name for name in aside if name not in present):
         _run(connection, "drop schema {} cascade", sql.Identifier(schema))
 
 
 def _run(connection: Connection, template: str, *parts: sql.Composable) -> None:
-    statement = sql.SQL(template).format(*parts)
-    connection.exec_driver_sql(statement.as_string(connection.connection.driver_connection))
+    driver: Any = connection.connection.driver_connection
+    connection.exec_driver_sql(sql.SQL(template).format(*parts).as_string(driver))

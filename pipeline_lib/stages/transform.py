@@ -49,7 +49,7 @@ def build_marts(
     Unit tests are part of it: they cost 0.3 s, and who has just edited a model in the notebook's run learns at once
     which rule it broke. Marts that readers of `analytics` see stay as they are until the next publication.
     """
-    with _connected(database_url) as connection:
+    with connected(database_url) as connection:
         _check_sources(connection, schema)
         environment = profile_environment(connection.info, schema)
     _make_room(database_url, schema)
@@ -71,7 +71,7 @@ def mart_counts(database_url: str, schema: str) -> dict[str, int]:
     counts = sql.SQL("select {}").format(
         sql.SQL(", ").join(sql.SQL("(select count(*) from {})").format(sql.Identifier(schema, mart)) for mart in MARTS)
     )
-    with _connected(database_url) as connection, connection.cursor() as cursor:
+    with connected(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(counts)
         return dict(zip(MARTS, cursor.fetchone() or (), strict=True))
 
@@ -98,7 +98,7 @@ def _make_room(database_url: str, schema: str) -> None:
 
 
 @contextmanager
-def _connected(database_url: str) -> Iterator[Connection]:
+def connected(database_url: str) -> Iterator[Connection]:
     """Open a connection for the block; raises `ServiceUnavailable` without the URL, which may hold a password."""
     try:
         connection = psycopg2.connect(database_url, connect_timeout=_SECONDS_TO_CONNECT)

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from tests.integration.processed_tables import create_processed_tables, in_schema
 from psycopg2.extensions import parse_dsn
+from sqlalchemy import NullPool, create_engine
 
 from pipeline_lib.errors import ManifestBroken, ModelTestFailed, ServiceUnavailable
 from pipeline_lib.parameters import TransformParameters
+from pipeline_lib.stages.exported_fields import FIELDS
+from pipeline_lib.stages.publication import publish, published_run
 from pipeline_lib.stages.transform import build_marts, mart_counts, transform
+from tests.integration.processed_tables import create_processed_tables, in_schema
 
 SCHEMA = "run_20261123t083012_a1b2c3"
 OTHER = "run_20261123t083012_d4e5f6"
@@ -24,9 +27,10 @@ PARAMETERS = TransformParameters(dbt_threads=2, reference_time="2026-11-23T10:00
 CANARY = "canary-0b8e1f"
 
 
-def test_each_record_has_the_tiers_the_rules_give_it(database_url: str, tmp_path: Path) -> None:
+def test_marts_hold_what_the_rules_say(database_url: str, tmp_path: Path) -> None:
     create_processed_tables(database_url, SCHEMA)
-    transform(database_url, SCHEMA, tmp_path, PARAMETERS)
+    assert transform(database_url, SCHEMA, tmp_path, PARAMETERS).counts == {"transformed": 5}
+    moment = datetime(2026, 11, 23, 8, tzinfo=UTC)
     with in_schema(database_url, SCHEMA) as cursor:
         cursor.execute("select id, pricing_tier, is_high_value, stock_status from item_metrics order by id")
         assert cursor.fetchall() == [
@@ -37,24 +41,22 @@ def test_each_record_has_the_tiers_the_rules_give_it(database_url: str, tmp_path
             (4, "basic", False, "out_of_stock"),
         ]
         cursor.execute("select category_avg_value, transformed_at, extra from item_metrics where id < 2 order by id")
-        moment = datetime(2026, 11, 23, 8, tzinfo=UTC)
-        assert cursor.fetchall() == [
-            (Decimal("1000.01"), moment, {}),
-            (Decimal("1000.01"), moment, {"colour": "red"}),
-        ]
-
-
-def test_the_summaries_count_every_record_once(database_url: str, tmp_path: Path) -> None:
-    create_processed_tables(database_url, SCHEMA)
-    result = transform(database_url, SCHEMA, tmp_path, PARAMETERS)
-    assert result.counts == {"transformed": 5}
-    with in_schema(database_url, SCHEMA) as cursor:
+        average = Decimal("1000.01")
+        assert cursor.fetchall() == [(average, moment, {}), (average, moment, {"colour": "red"})]
         cursor.execute("select country, record_count from country_summary order by country")
         assert cursor.fetchall() == [("GB", 1), ("SE", 2), ("unknown", 2)]
         cursor.execute("select day, record_count from daily_summary order by day")
         assert cursor.fetchall() == [(date(2026, 11, 20), 2), (date(2026, 11, 21), 2), (date(2026, 11, 22), 1)]
         cursor.execute("select category, record_count, total_value from category_summary order by category")
         assert cursor.fetchone() == ("A", 2, Decimal("2000.01"))
+
+
+def test_item_metrics_has_exactly_the_exported_fields_in_their_order(database_url: str, tmp_path: Path) -> None:
+    create_processed_tables(database_url, SCHEMA)
+    build_marts(database_url, SCHEMA, tmp_path, PARAMETERS)
+    with in_schema(database_url, SCHEMA) as cursor:
+        cursor.execute("select * from item_metrics limit 0")
+        assert tuple(column.name for column in cursor.description or ()) == tuple(FIELDS)
 
 
 def test_the_stage_tells_of_every_model_and_test(
@@ -74,40 +76,46 @@ def test_the_stage_tells_of_every_model_and_test(
     assert capfd.readouterr().out == ""
 
 
-def test_a_repeated_stage_leaves_the_same_file_and_rows(database_url: str, tmp_path: Path) -> None:
+def test_a_repeated_stage_leaves_the_same_file_and_rows_and_readers_their_views(
+    database_url: str, tmp_path: Path
+) -> None:
     create_processed_tables(database_url, SCHEMA)
+    engine = create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(database_url), poolclass=NullPool)
     seen = []
     for _ in range(2):
         transform(database_url, SCHEMA, tmp_path, PARAMETERS)
+        with engine.begin() as connection:
+            if published_run(connection) is None:
+                publish(connection, SCHEMA.removeprefix("run_"), datetime(2026, 11, 23, tzinfo=UTC))
         with in_schema(database_url, SCHEMA) as cursor:
             cursor.execute("select * from item_metrics order by id")
-            seen.append(((tmp_path / "marts.json").read_bytes(), cursor.fetchall()))
+            built = cursor.fetchall()
+            cursor.execute("select * from analytics.item_metrics order by id")
+            seen.append(((tmp_path / "marts.json").read_bytes(), built, cursor.fetchall()))
     assert seen[0] == seen[1]
+    assert seen[0][1] == seen[0][2]
 
 
-@pytest.mark.parametrize(
-    ("damage", "named", "rows"),
-    [
-        ("insert into processed_items select * from processed_items where id = 0", "unique_item_metrics_id", 1),
-        ("update processed_items set quantity = null where id < 2", "complete_item_metrics", 2),
-        ("update processed_items set value_tier = 'gold'", "accepted_values_item_metrics_value_tier", 1),
-        ("update processed_by_day set record_count = 7", "records_are_conserved", 1),
-        (
-            "insert into processed_by_category select * from processed_by_category",
-            "unique_stg_pipeline__by_category",
-            4,
-        ),
-    ],
-)
-def test_a_broken_row_fails_the_test_that_is_named(
-    database_url: str, tmp_path: Path, damage: str, named: str, rows: int
-) -> None:
-    create_processed_tables(database_url, SCHEMA, then=damage)
-    with pytest.raises(ModelTestFailed, match=named) as raised:
+def test_a_broken_row_fails_the_test_that_is_named_with_its_rows_and_its_sql(database_url: str, tmp_path: Path) -> None:
+    create_processed_tables(database_url, SCHEMA, then="update processed_items set quantity = null where id < 2")
+    with pytest.raises(ModelTestFailed) as raised:
         build_marts(database_url, SCHEMA, tmp_path, PARAMETERS)
-    message = str(raised.value)
-    assert f"{rows} row" in message
-    assert Path(message.partition("its SQL: ")[2].partition(";")[0]).is_file()
+    told, _, where = str(raised.value).partition("; its SQL: ")
+    assert told == "dbt test complete_item_metrics of model item_metrics failed: 2 rows fail it"
+    assert Path(where).is_file()
+
+
+def test_every_test_that_fails_is_named(database_url: str, tmp_path: Path) -> None:
+    damage = """
+        update processed_items set value_tier = 'gold' where id = 1;
+        insert into processed_items select * from processed_items where id = 0;
+        update processed_by_day set record_count = 7
+    """
+    create_processed_tables(database_url, SCHEMA, then=damage)
+    with pytest.raises(ModelTestFailed) as raised:
+        build_marts(database_url, SCHEMA, tmp_path, PARAMETERS)
+    for named in ("unique_item_metrics_id", "accepted_values_item_metrics_value_tier", "records_are_conserved"):
+        assert named in str(raised.value)
 
 
 def test_a_column_of_another_type_breaks_the_contract(database_url: str, tmp_path: Path) -> None:
