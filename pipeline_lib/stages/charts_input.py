@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import orjson
 import plotly.graph_objects as go
 import polars as pl
 
@@ -16,12 +17,36 @@ from pipeline_lib.stages.rejects import scan_rejects
 CATEGORY_COLOURS = {"A": "#4269d0", "B": "#efb118", "C": "#3ca951", "D": "#ff725c"}
 _ACCENT, _QUIET, _BAD = "#4269d0", "#9498a0", "#ff725c"
 _BINS = 40
+_SAMPLE = 50_000
+_HIGHEST = 1_000.0
 _MAX_DAYS = 366
+
+
+def generated_values(path: Path) -> go.Figure:
+    """Distribution of `value` in the first 50,000 records of a generated file; defective ones are left out."""
+    with path.open("rb") as file:
+        records = [_sound(line) for line, _ in zip(file, range(_SAMPLE), strict=False)]
+    rows = pl.DataFrame([record for record in records if record], schema={"category": pl.String, "value": pl.Float64})
+    return _distribution(rows.lazy())
+
+
+def _sound(line: bytes) -> tuple[str, float] | None:
+    """Return category and value of a generated record, None of a defective one (or of an array's bracket)."""
+    try:
+        record = orjson.loads(line.rstrip(b",\n"))
+    except orjson.JSONDecodeError:
+        return None
+    category, value = (record.get("category"), record.get("value")) if isinstance(record, dict) else (None, None)
+    is_sound = category in CATEGORY_COLOURS and isinstance(value, float) and 0 <= value <= _HIGHEST
+    return (category, value) if is_sound else None
 
 
 def values_by_category(dataset: Path) -> go.Figure:
     """Distribution of `value` in each category, in 40 bins of equal width; the median is in the legend."""
-    rows = pl.scan_parquet(dataset).select("category", value=pl.col("value").cast(pl.Float64))
+    return _distribution(pl.scan_parquet(dataset).select("category", value=pl.col("value").cast(pl.Float64)))
+
+
+def _distribution(rows: pl.LazyFrame) -> go.Figure:
     low, high = rows.select(low=pl.col("value").min(), high=pl.col("value").max()).collect().row(0)
     width = ((high or 0) - (low or 0)) / _BINS or 1.0
     place = ((pl.col("value") - (low or 0)) / width).floor().clip(0, _BINS - 1).cast(pl.Int32).alias("bin")
