@@ -6,6 +6,7 @@ print. Here that is a socket in the kernel's private folder, like all others.
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import os
 from pathlib import Path
@@ -52,3 +53,6 @@ def serve(connection_file: str, owner: int, crash_log: int) -> None:
     # ipykernel redirects descriptor 2 into itself; a crash must reach the log, since a dead kernel sends no message.
     faulthandler.enable(file=crash_log, all_threads=False)
     app.start()
+    # Its orderly closing waits for the control thread, which may wait for the thread it has stopped just before:
+    # one kernel in ten then never ended. The system closes sockets as well; what notebooks registered still runs.
+    atexit.unregister(app.close)

@@ -65,13 +65,14 @@ class RunningKernel:
         if process is None:
             return KernelExit()
         asked = process.poll() is None and patience > 0
-        if asked:
-            await self._manager._async_request_shutdown()
-            await _ended(process, patience)
-        overdue = process.poll() is None
-        if overdue:
-            process.kill()
-            await _ended(process, None)
+        try:
+            if asked:
+                await self._manager._async_request_shutdown()
+                await _ended(process, patience)
+        finally:  # also when the waiting itself is cancelled
+            if overdue := process.poll() is None:
+                process.kill()
+        await _ended(process, None)
         end = process.exit or KernelExit()
         return KernelExit(code=0, peak_bytes=end.peak_bytes) if asked and overdue else end
 

@@ -96,7 +96,7 @@ class Session:
         except Ended as ended:
             return self._loss(ended.status, self._reason(ended.status, kernel), ended.work_done)
         except asyncio.CancelledError:
-            self._options.kill.set()
+            self._supervisor.hurry()
             return self._loss(CellStatus.CANCELLED, "interrupted")
         return None
 
@@ -120,6 +120,8 @@ class Session:
         await self._supervisor.watch(client.answer())
 
     async def _cell(self, client: CellClient, index: int, cell: NotebookNode) -> None:
+        if (status := self._supervisor.ending()) is not None:
+            raise Ended(status)
         self._current = index
         self._document.begin(index)
         self._options.observer.cell_started(index + 1, self._document.total, cell.source.strip().splitlines()[0])
@@ -134,6 +136,9 @@ class Session:
             client.end_cell(cell)
         if client.left_of_own_will:
             raise self._failed("KernelLeft", "the cell told the kernel to exit, which is no good end of a notebook")
+        self._complete(index)
+
+    def _complete(self, index: int) -> None:
         seconds = self._document.end(index, CellStatus.COMPLETED)
         self._save_sometimes()
         self._options.observer.cell_completed(index + 1, seconds)
@@ -143,15 +148,15 @@ class Session:
 
     def _loss(self, status: CellStatus, reason: str, work_done: bool = False) -> NotebookError:
         """Record an end from outside: the running cell gets the status, unless it had just succeeded."""
-        if work_done and self._is_running():
-            self._document.end(self._current or 0, CellStatus.COMPLETED)
+        if work_done and self._current is not None and self._is_running():
+            self._complete(self._current)
         return self._error(status, _END_NAMES[status], reason)
 
     def _error(self, status: CellStatus, exception: str, value: str) -> NotebookError:
-        if self._current is None:
-            return NotebookError(status, None, "", exception, value)
-        if self._is_running():
-            self._document.end(self._current, status)
+        if self._current is None or not self._is_running():
+            after = f", after cell {self._current + 1}" if self._current is not None else ""
+            return NotebookError(status, None, "", exception, f"{value}{after}")
+        self._document.end(self._current, status)
         cell = self._document.notebook.cells[self._current]
         lines = [line for output in cell.outputs if output.output_type == "error" for line in output.traceback]
         return NotebookError(status, self._current + 1, cell.source, exception, _plain(value), _plain("\n".join(lines)))

@@ -31,13 +31,19 @@ class Supervisor:
         seconds = options.deadline_seconds
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._options = options
+        self._hurried = False
         self.kernel_exit: Callable[[], KernelExit | None] = lambda: None
         self.interrupt: Callable[[], Awaitable[None]] | None = None
         self.tick: Callable[[], None] = lambda: None
 
     @property
     def urgent(self) -> bool:
-        return self._options.kill.is_set()
+        """Whether nobody wants to wait for a clean end any more."""
+        return self._hurried or self._options.kill.is_set()
+
+    def hurry(self) -> None:
+        """Wait for nothing from now on."""
+        self._hurried = True
 
     async def watch(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what `work` returns; raises `Ended` as soon as clock, person or kernel ends it.

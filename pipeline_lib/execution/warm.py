@@ -108,13 +108,21 @@ class Nursery:
             "folder": str(order.folder),
             "log": str(order.log),
         }
-        with theirs:
-            try:
-                socket.send_fds(self._control, [json.dumps(request).encode()], [theirs.fileno()])
-            except OSError as error:
-                ours.close()
-                raise NurseryFailed(f"the nursery takes no order: {error}") from error
-        return ForkedProcess(await _pid_from(ours), ours)
+        try:
+            with theirs:
+                self._send(json.dumps(request).encode(), theirs)
+            return ForkedProcess(await _pid_from(ours), ours)
+        except BaseException:
+            ours.close()  # kills the kernel if it was forked meanwhile
+            raise
+
+    def _send(self, order: bytes, lifeline: socket.socket) -> None:
+        if len(order) > nursery_process.LONGEST_MESSAGE:
+            raise NurseryFailed(f"an environment of {len(order):,} bytes is too large for the nursery")
+        try:
+            socket.send_fds(self._control, [order], [lifeline.fileno()])
+        except OSError as error:
+            raise NurseryFailed(f"the nursery takes no order: {error}") from error
 
     def close(self) -> None:
         """End the nursery and every kernel it has forked."""
@@ -192,7 +200,6 @@ async def _pid_from(lifeline: socket.socket) -> int:
         await asyncio.sleep(_POLL_SECONDS)
     answer = json.loads(message) if message else {"failed": "the nursery has died"}
     if "failed" in answer:
-        lifeline.close()
         raise NurseryFailed(f"no fork: {answer['failed']}")
     return int(answer["pid"])
 
