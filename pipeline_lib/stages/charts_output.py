@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline_lib.stages.process import LOWEST_TIER, TIERS
 from pipeline_lib.stages.processed_files import ITEMS, PROCESSED
-from pipeline_lib.stages.theme import ACCENT, PALETTE, titled
+from pipeline_lib.stages.theme import ACCENT, PALETTE, TEXT, titled
 
 _STEPS = 100
 _NO_COUNTRY = "unknown"
@@ -33,7 +33,7 @@ def percentile_curve(folder: Path) -> go.Figure:
     for (category,), own in curve.group_by("category", maintain_order=True):
         figure.add_scatter(x=own["share"].to_list(), y=own["value"].to_list(), name=str(category), mode="lines")
     for tier, border in TIERS:
-        figure.add_vline(border, line_dash="dot", annotation_text=tier, annotation_position="top left")
+        figure.add_vline(border, line_dash="dot", line_color=TEXT, annotation_text=tier, annotation_position="top left")
     figure.update_xaxes(tickformat=".0%")
     return titled(figure, "Value by percentile", "percentile within the category", "value (currency units)")
 
@@ -53,12 +53,14 @@ def values_by_category(folder: Path) -> go.Figure:
     rows = _aggregate(folder, "by_category").sort("category")
     average, least, most = (rows[f"value_{name}"].cast(pl.Float64) for name in ("average", "minimum", "maximum"))
     figure = go.Figure()
-    figure.add_bar(
+    figure.add_scatter(
         x=rows["category"].to_list(),
         y=average.to_list(),
-        marker_color=ACCENT,
-        text=[f"{value:,.2f}" for value in average],
-        error_y={"array": (most - average).to_list(), "arrayminus": (average - least).to_list()},
+        mode="markers+text",
+        marker={"color": ACCENT, "size": 12},
+        text=[f"  {value:,.2f}" for value in average],
+        textposition="middle right",
+        error_y={"array": (most - average).to_list(), "arrayminus": (average - least).to_list(), "color": TEXT},
     )
     return titled(figure, "Average value, from minimum to maximum", "category", "value (currency units)")
 

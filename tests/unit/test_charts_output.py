@@ -95,8 +95,8 @@ def test_days_are_in_order(folder: Path) -> None:
 
 
 def test_whiskers_reach_from_minimum_to_maximum(folder: Path) -> None:
-    bar = charts.values_by_category(folder).data[0]
-    assert (bar.y[0] - bar.error_y.arrayminus[0], bar.y[0] + bar.error_y.array[0]) == (1.0, 12.0)
+    mark = charts.values_by_category(folder).data[0]
+    assert (mark.y[0] - mark.error_y.arrayminus[0], mark.y[0] + mark.error_y.array[0]) == (1.0, 12.0)
 
 
 def test_the_template_can_be_registered_twice() -> None:
