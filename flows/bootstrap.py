@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
 
-from sqlalchemy import Engine
-
-from pipeline_lib.cli.app import create_cli
+from pipeline_lib.cli.app import Following, create_cli
 from pipeline_lib.parameters import RunParameters
 from pipeline_lib.settings import Settings
 
@@ -28,10 +26,10 @@ def main() -> None:
     create_cli(start_run)()
 
 
-def start_run(parameters: RunParameters, settings: Settings, on_created: Callable[[Engine, str], None]) -> str:
+def start_run(parameters: RunParameters, settings: Settings, following: Following) -> str:
     """Create a run and work it to its end in this process, as a Prefect flow; returns its id.
 
-    `on_created` is told the id as soon as the run is recorded. Raises what ended the run, a `WorkbenchError`.
+    `following` is entered with engine and id as soon as the run is recorded. Raises what ended the run.
     """
     from pipeline_lib.execution.resources import acquired
     from pipeline_lib.execution.stage_run import error_record
@@ -40,15 +38,15 @@ def start_run(parameters: RunParameters, settings: Settings, on_created: Callabl
 
     with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
         run = create_run(resources.engine, parameters, Origin("cli"), _PENDING_SECONDS)
-        on_created(resources.engine, run.pipeline_id)
-        try:
-            flows = flow_module.result()
-        except BaseException as error:
-            status = RunStatus.CANCELLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
-            run.end_badly(status, error_record(error))
-            raise
-        with flows.using(resources):
-            flows.pipeline(parameters, run.pipeline_id)
+        with following(resources.engine, run.pipeline_id):
+            try:
+                flows = flow_module.result()
+            except BaseException as error:
+                status = RunStatus.CANCELLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
+                run.end_badly(status, error_record(error))
+                raise
+            with flows.using(resources):
+                flows.pipeline(parameters, run.pipeline_id)
     return run.pipeline_id
 
 

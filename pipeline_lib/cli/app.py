@@ -6,6 +6,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
@@ -26,12 +27,13 @@ log = logging.getLogger(__name__)
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any parameter by its name")]
 
 
-class StartRun(Protocol):
-    """Works a run to its end and returns its id; tells the id as soon as there is one."""
+Following = Callable[["Engine", str], AbstractContextManager[None]]
 
-    def __call__(
-        self, parameters: RunParameters, settings: Settings, on_created: Callable[[Engine, str], None]
-    ) -> str: ...
+
+class StartRun(Protocol):
+    """Works a run to its end and returns its id; `following` is entered as soon as there is one."""
+
+    def __call__(self, parameters: RunParameters, settings: Settings, following: Following) -> str: ...
 
 
 def create_cli(start_run: StartRun) -> Callable[[], None]:
@@ -81,9 +83,8 @@ def _run_and_show(start_run: StartRun, parameters: RunParameters, settings: Sett
 
     follower = Follower(settings, quiet=as_json)
     try:
-        start_run(parameters, settings, follower.begin)
+        start_run(parameters, settings, follower.following)
     finally:
-        follower.end()
         if as_json and follower.document is not None:
             print_json(follower.document)
         else:

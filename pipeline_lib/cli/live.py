@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -27,22 +29,20 @@ class Follower:
         self._settings = settings
         self._quiet = quiet
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
         self._began = time.monotonic()
         self._running_since: dict[str, float] = {}
         self.document: dict[str, Any] | None = None
 
-    def begin(self, engine: Engine, pipeline_id: str) -> None:
-        """Start following in the background."""
-        arguments = (engine, pipeline_id)
-        self._thread = threading.Thread(target=self._follow, args=arguments, name="follower", daemon=True)
-        self._thread.start()
-
-    def end(self) -> None:
-        """Stop following after one last look."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+    @contextmanager
+    def following(self, engine: Engine, pipeline_id: str) -> Iterator[None]:
+        """Follow the run in the background while the block lasts, and take one last look at its end."""
+        thread = threading.Thread(target=self._follow, args=(engine, pipeline_id), name="follower", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
 
     def show_summary(self) -> None:
         """Print the last look as the run's summary."""

@@ -70,7 +70,8 @@ def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
     name = "notebook" if attempt == 1 else f"notebook.attempt-{attempt}"
     target = folder / f"{name}.ipynb"
     outcome = execute_notebook(NOTEBOOKS / stage.notebook, target, _injected(work, stage), _options(work, stage))
-    render_report(target, folder / f"{name.replace('notebook', 'report')}.html")
+    if target.exists():
+        render_report(target, folder / f"{name.replace('notebook', 'report')}.html")
     if outcome.error is not None:
         raise _failure(stage, outcome, outcome.error)
     manifest = verified_manifest(work.folder, stage.name)
@@ -125,7 +126,10 @@ def worth_retrying(name: str) -> bool:
 
 @dataclass
 class StageObserver:
-    """Turns what happens to cells into events of the run, and into the progress that watchers see."""
+    """Turns what happens to cells into events of the run, and into the progress that watchers see.
+
+    `LeaseLost` is let through: the kernel is killed then, for another process decides about the run.
+    """
 
     work: RunAtWork
     stage: Stage
@@ -157,11 +161,7 @@ class StageObserver:
         self._record(Event(EventType.CELL_FAILED, data, self.stage.name))
 
     def _record(self, event: Event) -> None:
-        try:
-            self.work.run.record(event)
-        except LeaseLost:
-            self.work.watch.lease_lost.set()
-            self.work.watch.stop.set()
+        self.work.run.record(event)
 
     def _note(self, progress: Mapping[str, Any], *, now: bool) -> None:
         self.progress.update(progress)

@@ -26,7 +26,8 @@ def generated_values(path: Path) -> go.Figure:
     """Distribution of `value` in the first 50,000 records of a generated file; defective ones are left out."""
     with path.open("rb") as file:
         records = [_sound(line) for line, _ in zip(file, range(_SAMPLE), strict=False)]
-    rows = pl.DataFrame([record for record in records if record], schema={"category": pl.String, "value": pl.Float64})
+    schema = {"category": pl.String, "value": pl.Float64}
+    rows = pl.DataFrame([record for record in records if record], schema=schema, orient="row")
     return _distribution(rows.lazy())
 
 

@@ -17,8 +17,8 @@ final as (
     select
         country,
         cast(sum(record_count) as bigint) as record_count,
-        sum(total_value) as total_value,
-        sum(discounted_value) as discounted_value
+        cast(sum(total_value) as numeric(28, 2)) as total_value,
+        cast(sum(discounted_value) as numeric(28, 2)) as discounted_value
     from named
     group by country
 )
