@@ -60,6 +60,7 @@ def values_by_category(folder: Path) -> go.Figure:
         marker={"color": ACCENT, "size": 12},
         text=[f"  {value:,.2f}" for value in average],
         textposition="middle right",
+        cliponaxis=False,
         error_y={"array": (most - average).to_list(), "arrayminus": (average - least).to_list(), "color": TEXT},
     )
     return titled(figure, "Average value, from minimum to maximum", "category", "value (currency units)")
