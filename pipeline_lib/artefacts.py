@@ -1,8 +1,8 @@
 """Where a run's files lie, how they are written whole, and how a manifest proves them.
 
-    WORKBENCH_HOME/runs/<id>/manifest.json            the run: who, when, which parameters
-    WORKBENCH_HOME/runs/<id>/<nn_stage>/…             a stage's artefacts
-    WORKBENCH_HOME/runs/<id>/<nn_stage>/manifest.json rows, bytes and sha256 of each artefact
+WORKBENCH_HOME/runs/<id>/manifest.json            the run: who, when, which parameters
+WORKBENCH_HOME/runs/<id>/<nn_stage>/…             a stage's artefacts
+WORKBENCH_HOME/runs/<id>/<nn_stage>/manifest.json rows, bytes and sha256 of each artefact
 """
 
 from __future__ import annotations

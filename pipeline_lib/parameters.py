@@ -76,9 +76,7 @@ class GenerateParameters(StageParameters):
     locale: Annotated[
         str, Field(pattern=r"^[a-z]{2,3}_[A-Z]{2}$", description="Faker locale of names and products")
     ] = "en_US"
-    input_format: Annotated[
-        Literal["jsonl", "array"], Field(description="JSON Lines, or one JSON array")
-    ] = "jsonl"
+    input_format: Annotated[Literal["jsonl", "array"], Field(description="JSON Lines, or one JSON array")] = "jsonl"
     distributed_threshold: Annotated[
         int, Field(ge=1, description="above this many records the generator runs on Spark")
     ] = 5_000_000
@@ -119,14 +117,12 @@ class ExportParameters(StageParameters):
     export_format: Annotated[
         Literal["json", "jsonl", "csv", "parquet"], Field(description="format of the output file")
     ] = "json"
-    compression: Annotated[
-        Literal["none", "gzip", "zstd"], Field(description="compression of the output file")
-    ] = "none"
+    compression: Annotated[Literal["none", "gzip", "zstd"], Field(description="compression of the output file")] = (
+        "none"
+    )
 
 
-class RunParameters(
-    ExportParameters, TransformParameters, ProcessParameters, IngestParameters, GenerateParameters
-):
+class RunParameters(ExportParameters, TransformParameters, ProcessParameters, IngestParameters, GenerateParameters):
     """All parameters of a run: the five stages' and the run's own."""
 
     stage_timeout: Annotated[
@@ -156,6 +152,7 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> InvalidPar
     problem = error.errors()[0]
     field = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return InvalidParameter(field, f"there is no such parameter; there are: {', '.join(sorted(model.model_fields))}")
+        known = ", ".join(sorted(model.model_fields))
+        return InvalidParameter(field, f"there is no such parameter; there are: {known}")
     reason = problem["msg"].removeprefix("Value error, ")
     return InvalidParameter(field, f"{reason[0].lower()}{reason[1:]}, not {str(problem['input'])[:100]!r}")

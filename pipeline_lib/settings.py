@@ -35,7 +35,15 @@ class Settings(BaseSettings):
     dd_service: str = Field("notebook-workbench", description="service tag of metrics and logs")
     dd_version: str = Field("0.1.0", description="version tag of metrics and logs")
     workbench_home: Path = Field(Path(".workbench"), description="runs, services, logs")
-    workbench_lease_seconds: int = Field(30, ge=2, le=3600, description="a run whose owner is silent longer has crashed")
+    workbench_lease_seconds: int = Field(30, ge=2, le=3600, description="after this silence a run has crashed")
+    workbench_web_host: str = Field("127.0.0.1", description="where the page listens; elsewhere it wants a token")
+    workbench_web_port: int = Field(8787, ge=1, le=65535, description="its TCP port")
+    workbench_web_names: str = Field("", description="further host[:port] by which people reach it, comma between them")
+    workbench_web_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="16 letters or more that everybody must show; unset: only API calls that change things want one",
+    )
 
     @cached_property
     def home(self) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 
-from psycopg2 import sql
 from sqlalchemy import Connection, Engine, delete, select
 
 from pipeline_lib.artefacts import schema_of
@@ -41,8 +40,8 @@ def _removable(engine: Engine, keep: int) -> list[str]:
 def _drop_schema(connection: Connection, schema: str) -> None:
     if schema in published_schemas(connection):  # the run before the published one, still read by old snapshots
         return
-    statement = sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema))
-    connection.exec_driver_sql(statement.as_string(connection.connection.driver_connection))
+    quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
+    connection.exec_driver_sql(f"drop schema if exists {quoted} cascade")
 
 
 def _unless_missing(_function: object, _path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:

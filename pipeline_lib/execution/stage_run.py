@@ -100,9 +100,7 @@ def _failure(stage: Stage, outcome: NotebookOutcome, error: NotebookError) -> No
     return NotebookFailed(message, error.exception, outcome.status.value, record)
 
 
-def _record_failure(
-    work: RunAtWork, stage: Stage, error: WorkbenchError, may_retry: Callable[[str], bool]
-) -> None:
+def _record_failure(work: RunAtWork, stage: Stage, error: WorkbenchError, may_retry: Callable[[str], bool]) -> None:
     name = error.exception if isinstance(error, NotebookFailed) else type(error).__name__
     cancelled = isinstance(error, NotebookFailed) and error.status == CellStatus.CANCELLED
     status = StageStatus.CANCELLED if cancelled else StageStatus.FAILED

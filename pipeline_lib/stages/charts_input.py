@@ -37,9 +37,10 @@ def _sound(line: bytes) -> tuple[str, float] | None:
         record = orjson.loads(line.rstrip(b",\n"))
     except orjson.JSONDecodeError:
         return None
-    category, value = (record.get("category"), record.get("value")) if isinstance(record, dict) else (None, None)
-    is_sound = category in CATEGORY_COLOURS and isinstance(value, float) and 0 <= value <= _HIGHEST
-    return (category, value) if is_sound else None
+    if not isinstance(record, dict) or record.get("category") not in CATEGORY_COLOURS:
+        return None
+    value = record.get("value")
+    return (record["category"], value) if isinstance(value, float) and 0 <= value <= _HIGHEST else None
 
 
 def values_by_category(dataset: Path) -> go.Figure:

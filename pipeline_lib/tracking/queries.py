@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Engine, RowMapping, func, select, text
 
@@ -12,26 +13,27 @@ from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineEvent, PipelineStage
 from pipeline_lib.tracking.states import STAGE_DONE
 
+Row = dict[str, Any]
 RECORD_COUNTS = ("generated", "ingested", "rejected", "processed", "transformed", "exported")
 
 
-def run_row(engine: Engine, pipeline_id: str) -> RowMapping:
+def run_row(engine: Engine, pipeline_id: str) -> Row:
     """Return the run's row; raises `UnknownRun`."""
     reap(engine)
     with engine.connect() as connection:
         row = connection.execute(select(Pipeline.__table__).where(Pipeline.id == pipeline_id)).mappings().first()
     if row is None:
         raise UnknownRun(f"run {pipeline_id!r}: unknown; `workbench runs` lists them")
-    return row
+    return _plain(row)
 
 
-def stage_rows(engine: Engine, pipeline_id: str) -> list[RowMapping]:
+def stage_rows(engine: Engine, pipeline_id: str) -> list[Row]:
     """Return the run's five stages in their order."""
     query = (
         select(PipelineStage.__table__).where(PipelineStage.pipeline_id == pipeline_id).order_by(PipelineStage.position)
     )
     with engine.connect() as connection:
-        return list(connection.execute(query).mappings())
+        return [_plain(row) for row in connection.execute(query).mappings()]
 
 
 def latest_run(engine: Engine, done: StageName | None = None) -> str | None:
@@ -45,19 +47,19 @@ def latest_run(engine: Engine, done: StageName | None = None) -> str | None:
         return connection.execute(query).scalar_one_or_none()
 
 
-def key_figures(engine: Engine, limit: int = 20) -> list[RowMapping]:
+def key_figures(engine: Engine, limit: int = 20) -> list[Row]:
     """Return the newest runs' key figures, newest first (SQL view `key_figures`)."""
     reap(engine)
     query = text("select * from key_figures order by created_at desc, pipeline_id desc limit :limit")
     with engine.connect() as connection:
-        return list(connection.execute(query, {"limit": limit}).mappings())
+        return [_plain(row) for row in connection.execute(query, {"limit": limit}).mappings()]
 
 
-def key_figures_of(engine: Engine, pipeline_id: str) -> RowMapping:
+def key_figures_of(engine: Engine, pipeline_id: str) -> Row:
     """Return one run's key figures."""
     query = text("select * from key_figures where pipeline_id = :pipeline_id")
     with engine.connect() as connection:
-        return connection.execute(query, {"pipeline_id": pipeline_id}).mappings().one()
+        return _plain(connection.execute(query, {"pipeline_id": pipeline_id}).mappings().one())
 
 
 def events_after(engine: Engine, pipeline_id: str, sequence: int = 0) -> list[PipelineEvent]:
@@ -79,3 +81,7 @@ def record_counts(counts: Mapping[str, int]) -> dict[str, int | None]:
     """Return the six record counts of the contract; own input counts as generated what was read."""
     merged = {"generated": counts.get("read"), **counts}
     return {name: merged.get(name) for name in RECORD_COUNTS}
+
+
+def _plain(row: RowMapping) -> Row:
+    return {str(name): value for name, value in row.items()}

@@ -72,4 +72,3 @@ def _bounds(field: FieldInfo) -> tuple[Any, Any]:
 
 def _value(widget: widgets.Widget) -> Any:
     return round(widget.value) if isinstance(widget, widgets.FloatLogSlider) else widget.value
-

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Engine
 
 from pipeline_lib.artefacts import Manifest, RunFolder, StageResult, describe_artefact, schema_of, sha256_of, versions
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.execution.recording import complete_if_done, counts_before, record_stage, verified_manifest
-from pipeline_lib.parameters import STAGE_PARAMETERS, RunParameters, StageName, StageParameters
+from pipeline_lib.parameters import STAGE_PARAMETERS, IngestParameters, RunParameters, StageName, StageParameters
 from pipeline_lib.services import postgres, spark
 from pipeline_lib.settings import Settings, load_settings
 from pipeline_lib.stages.chain import stage_before
@@ -55,7 +55,7 @@ def open_stage(pipeline_id: str, parameters: StageParameters) -> StageSession:
     return session
 
 
-def _on_clock(parameters: StageParameters, run: RowMapping) -> StageParameters:
+def _on_clock(parameters: StageParameters, run: queries.Row) -> StageParameters:
     """Return the parameters with the run's reference time, where the stage takes one."""
     if "reference_time" not in type(parameters).model_fields:
         return parameters
@@ -64,7 +64,7 @@ def _on_clock(parameters: StageParameters, run: RowMapping) -> StageParameters:
 
 def _find_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
     before = stage_before(stage)
-    if before is None or getattr(parameters, "input_file", ""):
+    if before is None or (isinstance(parameters, IngestParameters) and parameters.input_file):
         return _new_run(engine, stage, parameters)
     newest = queries.latest_run(engine, done=before)
     if newest is None:
@@ -86,7 +86,7 @@ class StageSession:
     settings: Settings
     engine: Engine
     services: ExitStack
-    run: RowMapping
+    run: queries.Row
     stage: StageName
     parameters: Any
     database_url: str
