@@ -78,6 +78,7 @@ class Keeper:
         self._run(kind.prepare(self.folder), kind.start_seconds)
 
     def _run(self, service: Service, start_seconds: float) -> None:
+        signal.signal(signal.SIGTERM, _leave)
         process = processes.start_child(
             service.command, service.environment, service.folder, service.user, service.death_signal
         )
@@ -86,6 +87,7 @@ class Keeper:
             State(os.getpid(), process.pid, service.port, service.url).write(self.folder)
             self._watch(process)
         finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             (self.folder / STATE).unlink(missing_ok=True)
             processes.stop_child(process, service.stop_signal, service.stop_seconds)
             service.clean_up()

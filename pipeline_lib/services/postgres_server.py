@@ -112,7 +112,9 @@ def _create_cluster(folder: Path, data: Path, user: int | None) -> None:
         str(programs() / "initdb"), "-D", str(half), "-U", ROLE, "--auth=trust", "--encoding=UTF8",
         "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions",
     ]  # fmt: skip
-    subprocess.run(command, check=True, cwd="/", env=processes.plain_environment(), **identity)
+    done = subprocess.run(command, check=False, cwd="/", env=processes.plain_environment(), **identity)
+    if done.returncode:
+        raise RuntimeError(f"initdb ended with exit code {done.returncode}")
     half.rename(data)
 
 
