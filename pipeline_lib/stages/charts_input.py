@@ -13,9 +13,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from pipeline_lib.stages.rejects import scan_rejects
+from pipeline_lib.stages.theme import ACCENT, CATEGORY_COLOURS, QUIET, WARNING, lying_bars, noted, titled
 
-CATEGORY_COLOURS = {"A": "#4269d0", "B": "#efb118", "C": "#3ca951", "D": "#ff725c"}
-_ACCENT, _QUIET, _BAD = "#4269d0", "#9498a0", "#ff725c"
 _BINS = 40
 _SAMPLE = 50_000
 _HIGHEST = 1_000.0
@@ -54,7 +53,7 @@ def _distribution(rows: pl.LazyFrame) -> go.Figure:
     place = ((pl.col("value") - (low or 0)) / width).floor().clip(0, _BINS - 1).cast(pl.Int32).alias("bin")
     counts = rows.group_by("category", place).len().sort("category", "bin").collect()
     medians = dict(rows.group_by("category").agg(pl.col("value").median()).collect().iter_rows())
-    figure = _figure("Values by category", "value", "records")
+    figure = titled(go.Figure(), "Values by category", "value (currency units)", "records")
     for category in sorted(medians):
         own = counts.filter(pl.col("category") == category)
         middles = [round((low or 0) + (place + 0.5) * width, 2) for place in own["bin"]]
@@ -68,8 +67,8 @@ def records_per_day(dataset: Path) -> go.Figure:
     """How many records were created on each day (UTC), the newest 366 days that have any."""
     day = pl.col("created_at").dt.date().alias("day")
     counts = pl.scan_parquet(dataset).group_by(day).len().sort("day").collect().tail(_MAX_DAYS)
-    figure = _figure("Records per day of creation", "day (UTC)", "records")
-    figure.add_bar(x=counts["day"].to_list(), y=counts["len"].to_list(), marker_color=_ACCENT)
+    figure = titled(go.Figure(), "Records per day of creation", "day (UTC)", "records")
+    figure.add_bar(x=counts["day"].to_list(), y=counts["len"].to_list(), marker_color=ACCENT)
     return figure
 
 
@@ -78,13 +77,13 @@ def rejects_by_reason(folder: Path) -> go.Figure:
     field = pl.col("field").fill_null("whole record")
     counts = scan_rejects(folder).group_by("reason", field).len().sort("len", descending=True).collect()
     reasons = counts.group_by("reason").agg(pl.col("len").sum()).sort("len", "reason")["reason"].to_list()
-    figure = _figure("Rejects by reason and field", "records", "")
+    figure = lying_bars(go.Figure(), "Rejects by reason and field", "records")
     shown = counts.group_by("field").agg(pl.col("len").sum()).sort("len", descending=True).head(12)["field"].to_list()
     for name in shown:
         own = counts.filter(pl.col("field") == name)
         figure.add_bar(x=own["len"].to_list(), y=own["reason"].to_list(), name=name, orientation="h")
     figure.update_layout(barmode="stack", yaxis={"categoryorder": "array", "categoryarray": reasons})
-    return _noted(figure, "no record was refused") if counts.is_empty() else figure
+    return noted(figure, "no record was refused") if counts.is_empty() else figure
 
 
 def injected_and_found(
@@ -98,47 +97,29 @@ def injected_and_found(
     kinds = sorted({*defects, *(kind for kind, count in found.items() if count)})
     injected_counts, found_counts = [defects.get(kind, 0) for kind in kinds], [found.get(kind, 0) for kind in kinds]
     agree = "every one was found" if injected_counts == found_counts else "the counts differ"
-    figure = _figure(f"Defects injected and found: {agree}", "", "records")
-    figure.add_bar(x=kinds, y=injected_counts, name="injected", marker_color=_QUIET)
-    figure.add_bar(x=kinds, y=found_counts, name="rejected or repaired", marker_color=_ACCENT)
+    figure = titled(go.Figure(), f"Defects injected and found: {agree}", "", "records")
+    figure.add_bar(x=kinds, y=injected_counts, name="injected", marker_color=QUIET)
+    figure.add_bar(x=kinds, y=found_counts, name="rejected or repaired", marker_color=ACCENT)
     return figure
 
 
 def fields_repaired(repaired: Mapping[str, int]) -> go.Figure:
     """How many records had a field trimmed or upper-cased (name, category) or rounded (value)."""
-    figure = _figure("Fields repaired", "", "records")
-    figure.add_bar(x=list(repaired), y=list(repaired.values()), marker_color=_ACCENT, text=list(repaired.values()))
-    return figure if any(repaired.values()) else _noted(figure, "nothing needed repair")
+    figure = titled(go.Figure(), "Fields repaired", "", "records")
+    figure.add_bar(x=list(repaired), y=list(repaired.values()), marker_color=ACCENT, text=list(repaired.values()))
+    return figure if any(repaired.values()) else noted(figure, "nothing needed repair")
 
 
 def accepted_and_rejected(counts: Mapping[str, int]) -> go.Figure:
     """Where the records that were read went: one bar, two parts that must add up."""
     read, ingested, rejected = counts["read"], counts["ingested"], counts["rejected"]
-    figure = _figure(f"{read:,} read = {ingested:,} ingested + {rejected:,} rejected", "records", "")
-    parts: Sequence[tuple[str, int, str]] = (("ingested", ingested, _ACCENT), ("rejected", rejected, _BAD))
+    figure = lying_bars(go.Figure(), f"{read:,} read = {ingested:,} ingested + {rejected:,} rejected", "records")
+    parts: Sequence[tuple[str, int, str]] = (("ingested", ingested, ACCENT), ("rejected", rejected, WARNING))
     for name, count, colour in parts:
         figure.add_bar(x=[count], y=["records"], name=name, orientation="h", marker_color=colour, text=[f"{count:,}"])
     figure.update_layout(barmode="stack", height=220)
     return figure
 
 
-def _figure(title: str, x_title: str, y_title: str) -> go.Figure:
-    figure = go.Figure()
-    figure.update_layout(
-        title=title,
-        xaxis_title=x_title,
-        yaxis_title=y_title,
-        template="plotly_white",
-        height=380,
-        margin={"l": 60, "r": 20, "t": 60, "b": 50},
-    )
-    return figure
-
-
 def _line(colour: str | None) -> dict[str, object]:
-    return {"shape": "hvh", "color": colour or _QUIET}
-
-
-def _noted(figure: go.Figure, text: str) -> go.Figure:
-    figure.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 16})
-    return figure
+    return {"shape": "hvh", "color": colour or QUIET}

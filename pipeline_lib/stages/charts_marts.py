@@ -12,11 +12,13 @@ import plotly.graph_objects as go
 from psycopg2 import sql
 
 from pipeline_lib.stages.dbt_results import Build
+from pipeline_lib.stages.theme import ACCENT, PALETTE, QUIET, WARNING, lying_bars, titled
 from pipeline_lib.stages.transform import connected
 
-_TIERS = {"premium": "#4269d0", "standard": "#9cb2e8", "basic": "#d5d8de"}
-_STOCK = {"available": "#3ca951", "low_stock": "#efb118", "out_of_stock": "#ff725c", "inactive": "#9498a0"}
-_ACCENT, _BAD, _QUIET = "#4269d0", "#ff725c", "#9498a0"
+_TIERS = dict(zip(("premium", "standard", "basic"), (PALETTE[0], PALETTE[4], QUIET), strict=True))
+_STOCK = dict(
+    zip(("available", "low_stock", "out_of_stock", "inactive"), (*PALETTE[2:0:-1], WARNING, QUIET), strict=True)
+)
 _MAX_DAYS = 366
 
 _BY_TIER = "select category, pricing_tier, count(*) from {}.item_metrics group by 1, 2 order by 1, 2"
@@ -31,7 +33,7 @@ def pricing_tier_by_category(database_url: str, schema: str) -> go.Figure:
     totals = Counter({category: 0 for category, _, _ in rows})
     for category, _, count in rows:
         totals[category] += count
-    figure = _figure("Pricing tier by category", "category", "share of records, %")
+    figure = titled(go.Figure(), "Pricing tier by category", "category", "share of records (%)")
     for tier, colour in _TIERS.items():
         own = [counts.get((category, tier), 0) for category in totals]
         shares = [round(100 * count / totals[category], 2) for category, count in zip(totals, own, strict=True)]
@@ -45,7 +47,7 @@ def records_by_stock_status(database_url: str, schema: str) -> go.Figure:
     """How many records are available, low on stock, out of stock or inactive."""
     counts = dict(_rows(database_url, schema, _BY_STOCK))
     own = [counts.get(status, 0) for status in _STOCK]
-    figure = _figure("Stock status", "records", "")
+    figure = lying_bars(go.Figure(), "Stock status", "records")
     names = [status.replace("_", " ") for status in _STOCK]
     figure.add_bar(
         x=own, y=names, orientation="h", marker_color=list(_STOCK.values()), text=[f"{count:,}" for count in own]
@@ -58,9 +60,9 @@ def totals_by_day(database_url: str, schema: str) -> go.Figure:
     """Total and discounted value of each day's records (UTC), in currency units; the newest 366 days that have any."""
     rows = _rows(database_url, schema, _BY_DAY, sql.Literal(_MAX_DAYS))[::-1]
     days = [day.isoformat() for day, _, _ in rows]
-    figure = _figure("Value per day of creation", "day (UTC)", "currency units")
-    figure.add_scatter(x=days, y=[float(total) for _, total, _ in rows], name="total", line_color=_QUIET)
-    figure.add_scatter(x=days, y=[float(value) for _, _, value in rows], name="discounted", line_color=_ACCENT)
+    figure = titled(go.Figure(), "Value per day of creation", "day (UTC)", "value (currency units)")
+    figure.add_scatter(x=days, y=[float(total) for _, total, _ in rows], name="total", line_color=QUIET)
+    figure.add_scatter(x=days, y=[float(value) for _, _, value in rows], name="discounted", line_color=ACCENT)
     figure.update_yaxes(rangemode="tozero")
     return figure
 
@@ -70,8 +72,8 @@ def seconds_by_model(build: Build) -> go.Figure:
     models = sorted(build.models, key=lambda model: model.seconds)
     labels = [f"{model.rows:,} rows" if model.rows is not None else "view" for model in models]
     names = [model.name for model in models]
-    figure = _figure("Seconds per dbt model", "seconds", "")
-    figure.add_bar(x=[model.seconds for model in models], y=names, orientation="h", marker_color=_ACCENT, text=labels)
+    figure = lying_bars(go.Figure(), "Seconds per dbt model", "seconds")
+    figure.add_bar(x=[model.seconds for model in models], y=names, orientation="h", marker_color=ACCENT, text=labels)
     figure.update_layout(margin_l=190)
     return figure
 
@@ -81,9 +83,9 @@ def tests_by_model(build: Build) -> go.Figure:
     names = [test.model if "," not in test.model else "all marts" for test in build.tests]
     passed = Counter(name for name, test in zip(names, build.tests, strict=True) if test.status == "pass")
     failed = Counter(names) - passed
-    figure = _figure(f"{passed.total()} of {len(build.tests)} dbt tests passed", "tests", "")
+    figure = lying_bars(go.Figure(), f"{passed.total()} of {len(build.tests)} dbt tests passed", "tests")
     models = sorted(set(names), reverse=True)
-    for name, counts, colour in (("passed", passed, _ACCENT), ("failed", failed, _BAD)):
+    for name, counts, colour in (("passed", passed, ACCENT), ("failed", failed, WARNING)):
         own = [counts[model] for model in models]
         figure.add_bar(x=own, y=models, name=name, orientation="h", marker_color=colour)
     figure.update_layout(barmode="stack", margin_l=190)
@@ -94,9 +96,3 @@ def _rows(database_url: str, schema: str, query: str, *values: sql.Composable) -
     with connected(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL(query).format(sql.Identifier(schema), *values))
         return list(cursor.fetchall())
-
-
-def _figure(title: str, x_title: str, y_title: str) -> go.Figure:
-    figure = go.Figure()
-    figure.update_layout(title=title, xaxis_title=x_title, yaxis_title=y_title, template="plotly_white", height=380)
-    return figure

@@ -14,6 +14,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 ACCENT, WARNING = PALETTE[0], PALETTE[5]
 TEXT = "#767676"
 QUIET = "#999999"
+CATEGORY_COLOURS = dict(zip("ABCD", PALETTE, strict=False))
 _GRID = "rgba(128, 128, 128, 0.25)"
 _CLEAR = "rgba(0, 0, 0, 0)"
 
@@ -29,6 +30,17 @@ def titled(figure: go.Figure, title: str, x_title: str, y_title: str) -> go.Figu
     """Give a figure the template, its title, and axis titles with their units."""
     figure.update_layout(template=_template(), title=title, xaxis_title=x_title, yaxis_title=y_title)
     return figure
+
+
+def lying_bars(figure: go.Figure, title: str, x_title: str, y_title: str = "") -> go.Figure:
+    """Do the same for bars that lie: their numbers stand on the x axis."""
+    return titled(figure, title, x_title, y_title).update_xaxes(tickformat=",~f")
+
+
+def noted(figure: go.Figure, text: str) -> go.Figure:
+    """Write a sentence into the middle of a figure that has nothing else to show."""
+    font = {"size": 16}
+    return figure.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font=font)
 
 
 def _template() -> go.layout.Template:
