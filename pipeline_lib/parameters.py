@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -32,7 +33,10 @@ def _reference_time(text: str) -> str:
     if not text:
         return text
     moment = datetime.fromisoformat(text)
-    return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
+    try:
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
+    except OverflowError as error:
+        raise ValueError("must be in the years 1 to 9999 in UTC too") from error
 
 
 def _plain(text: str) -> str:
@@ -59,7 +63,16 @@ class StageParameters(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise _first_problem(cls, error) from None
+            raise _problem(cls, error.errors()[0]) from None
+
+    @classmethod
+    def problems_of(cls, values: Mapping[str, Any]) -> list[InvalidParameter]:
+        """Return everything that `checked` would refuse about these values, for forms that show it all at once."""
+        try:
+            cls.model_validate(dict(values))
+        except ValidationError as error:
+            return [_problem(cls, each) for each in error.errors()]
+        return []
 
     @classmethod
     def from_variables(cls, namespace: Mapping[str, Any]) -> Self:
@@ -139,6 +152,20 @@ class RunParameters(ExportParameters, TransformParameters, ProcessParameters, In
         return model.model_validate(self.model_dump(include=set(model.model_fields)))
 
 
+def readable_file(text: str) -> str:
+    """Return the absolute path of an input file that can be read now; raises `InvalidParameter`."""
+    path = Path(text)
+    try:
+        path = path.expanduser()
+        if path.exists() and not path.is_file():
+            raise ValueError("is not a file")
+        with path.open("rb"):
+            return str(path.resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidParameter("input_file", f"{path}: {reason.lower()}") from error
+
+
 STAGE_PARAMETERS: Mapping[StageName, type[StageParameters]] = {
     StageName.GENERATE: GenerateParameters,
     StageName.INGEST: IngestParameters,
@@ -148,8 +175,7 @@ STAGE_PARAMETERS: Mapping[StageName, type[StageParameters]] = {
 }
 
 
-def _first_problem(model: type[BaseModel], error: ValidationError) -> InvalidParameter:
-    problem = error.errors()[0]
+def _problem(model: type[BaseModel], problem: Mapping[str, Any]) -> InvalidParameter:
     field = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = ", ".join(sorted(model.model_fields))

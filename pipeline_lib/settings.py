@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     workbench_web_token: SecretStr | None = Field(
         None,
         min_length=16,
-        description="at least 16 letters that everybody must show; unset: only API calls that change runs",
+        description="16 characters or more that everybody must show; unset: only API calls that change runs",
     )
 
     @cached_property

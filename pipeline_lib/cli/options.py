@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -12,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline_lib.errors import InvalidParameter
-from pipeline_lib.parameters import RunParameters
+from pipeline_lib.parameters import RunParameters, readable_file
 
 
 def parameter_options(model: type[BaseModel]) -> list[inspect.Parameter]:
@@ -51,14 +50,5 @@ def asked_for(given: Mapping[str, Any], assignments: Sequence[str]) -> RunParame
             raise InvalidParameter(name, "write it as --set name=value")
         values[name] = value
     if values.get("input_file"):
-        values["input_file"] = _readable_file(Path(values["input_file"]))
+        values["input_file"] = readable_file(values["input_file"])
     return RunParameters.checked(values)
-
-
-def _readable_file(path: Path) -> str:
-    """Return the absolute path of a file that can be read now; raises `InvalidParameter`."""
-    try:
-        with path.expanduser().open("rb"):
-            return str(path.expanduser().resolve())
-    except OSError as error:
-        raise InvalidParameter("input_file", f"{path}: {(error.strerror or str(error)).lower()}") from error
