@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,20 +20,37 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from pipeline_lib.services import postgres
 from pipeline_lib.services import spark as spark_service
+from pipeline_lib.services.state import has_keeper
 from pipeline_lib.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
+HOME = "WORKBENCH_TEST_HOME"
 OWN_POSTGRES = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 OWN_BROKER = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2F")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make one home for the session and all its workers; outside pytest's own folder, which other users cannot pass."""
+    if not hasattr(config, "workerinput"):
+        os.environ[HOME] = tempfile.mkdtemp(prefix="workbench-test-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's home, once its last service has stopped."""
+    if hasattr(config, "workerinput"):
+        return
+    folder, patience = Path(os.environ.pop(HOME)), time.monotonic() + 20
+    while any(has_keeper(each) for each in folder.glob("services/*")) and time.monotonic() < patience:
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home() -> Path:
     """One WORKBENCH_HOME for the session, the same for all its workers, so that services are started once."""
-    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    return Path(tempfile.gettempdir(), f"workbench-{session}") if session else tmp_path_factory.mktemp("home")
+    return Path(os.environ[HOME])
 
 
 @pytest.fixture(scope="session")
