@@ -12,22 +12,27 @@ from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.errors import LeaseLost
-from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking.endings import end_running_stages
 from pipeline_lib.tracking.events import Event, EventType, append
-from pipeline_lib.tracking.models import Pipeline, PipelineStage
+from pipeline_lib.tracking.models import Pipeline
 from pipeline_lib.tracking.runs import OwnedRun
-from pipeline_lib.tracking.states import RunStatus, StageStatus
+from pipeline_lib.tracking.states import RunStatus
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 2.0
+CRASH = {"name": "Crashed", "message": "the process that ran it ended without a word"}
 _ALIVE = [RunStatus.PENDING.value, RunStatus.RUNNING.value]
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What the owner of a run has to heed: `stop` is set on cancellation and when the lease is lost."""
+    """What the owner of a run has to heed.
+
+    `stop` is set on cancellation and when the lease is lost, `kill` when somebody asks a second time: at once, then.
+    """
 
     stop: threading.Event = field(default_factory=threading.Event)
+    kill: threading.Event = field(default_factory=threading.Event)
     lease_lost: threading.Event = field(default_factory=threading.Event)
 
 
@@ -78,19 +83,13 @@ def _reap_one(engine: Engine) -> str | None:
         pipeline_id = connection.execute(query).scalar_one_or_none()
         if pipeline_id is None:
             return None
-        error = {"name": "Crashed", "message": "the process that ran it ended without a word"}
+        error = dict(CRASH)
         ending = {"lease_owner": None, "lease_expires_at": None, "finished_at": func.clock_timestamp(), "error": error}
         connection.execute(
             update(Pipeline).where(Pipeline.id == pipeline_id).values(status=RunStatus.CRASHED.value, **ending)
         )
-        stages = connection.execute(
-            update(PipelineStage)
-            .where(PipelineStage.pipeline_id == pipeline_id, PipelineStage.status == StageStatus.RUNNING.value)
-            .values(status=StageStatus.CRASHED.value, finished_at=func.clock_timestamp(), error=error)
-            .returning(PipelineStage.name)
-        ).scalars()
-        failed = [Event(EventType.STAGE_FAILED, {**error, "status": "crashed"}, StageName(name)) for name in stages]
-        append(connection, pipeline_id, [*failed, Event(EventType.RUN_CRASHED, error)])
+        end_running_stages(connection, pipeline_id, RunStatus.CRASHED, error)
+        append(connection, pipeline_id, [Event(EventType.RUN_CRASHED, error)])
     return pipeline_id
 
 

@@ -16,6 +16,7 @@ from pipeline_lib.artefacts import Manifest, new_run_id
 from pipeline_lib.errors import IllegalTransition, LeaseLost
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.tracking.database import patient
+from pipeline_lib.tracking.endings import end_running_stages
 from pipeline_lib.tracking.events import Event, EventType, append, is_written
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
 from pipeline_lib.tracking.states import TERMINAL, RunStatus, StageStatus, check_run_way
@@ -98,8 +99,12 @@ class OwnedRun:
         self._move(RunStatus.COMPLETED, event, {"output_file": output_file}, also)
 
     def end_badly(self, status: RunStatus, error: Mapping[str, Any]) -> None:
-        """End the run as failed or cancelled, and say why."""
-        self._move(status, Event(EventType(f"run.{status}"), error), {"error": dict(error)})
+        """End the run as failed or cancelled, and say why; a stage that still runs ends with it."""
+
+        def also(connection: Connection) -> None:
+            end_running_stages(connection, self.pipeline_id, status, error)
+
+        self._move(status, Event(EventType(f"run.{status}"), error), {"error": dict(error)}, also)
 
     def stage_started(self, stage: StageName, *, interactive: bool = False) -> int:
         """Open the next attempt of a stage; returns its number, from 1."""

@@ -1,0 +1,28 @@
+"""What ends with a run: stages still running when it ended, whoever it was that ended it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, update
+
+from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking.events import Event, EventType, append
+from pipeline_lib.tracking.models import PipelineStage
+from pipeline_lib.tracking.states import RunStatus, StageStatus
+
+
+def end_running_stages(connection: Connection, pipeline_id: str, end: RunStatus, error: Mapping[str, Any]) -> None:
+    """End the run's stages that run as the run ends, each with its event, inside the caller's transaction."""
+    running = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.status == StageStatus.RUNNING.value)
+    ended = (
+        update(PipelineStage)
+        .where(*running)
+        .values(status=StageStatus(end.value).value, finished_at=func.clock_timestamp(), error=dict(error))
+        .returning(PipelineStage.name)
+    )
+    names = sorted(connection.execute(ended).scalars())
+    if names:
+        data = {**error, "status": end.value}
+        append(connection, pipeline_id, [Event(EventType.STAGE_FAILED, data, StageName(name)) for name in names])
