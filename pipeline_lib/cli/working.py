@@ -1,22 +1,19 @@
-"""Commands that act: cancel, clean, doctor, lab."""
+"""Commands that act: cancel, clean, doctor."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Annotated
 
 import typer
 
 from pipeline_lib.cli.looking import chosen_run, tracking
 from pipeline_lib.cli.output import Json, print_json
-from pipeline_lib.settings import NOTEBOOKS, load_settings
+from pipeline_lib.settings import load_settings
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (cancel, clean, doctor, lab):
+    for command in (cancel, clean, doctor):
         app.command()(command)
 
 
@@ -46,13 +43,3 @@ def doctor(as_json: Json = False) -> None:
 
     findings = diagnose(load_settings())
     print_json([finding.__dict__ for finding in findings]) if as_json else show_findings(findings)
-
-
-def lab() -> None:
-    """Open JupyterLab on the notebooks; its address, with the token, appears below."""
-    settings = load_settings()
-    environment = os.environ | {"WORKBENCH_HOME": str(settings.home)}
-    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={NOTEBOOKS}"]
-    if os.geteuid() == 0:
-        command.append("--allow-root")
-    sys.exit(subprocess.run(command, env=environment, check=False).returncode)

@@ -1,0 +1,115 @@
+"""JupyterLab as the workbench starts it: one folder with notebooks, runs and opened copies, on loopback, with a token.
+
+WORKBENCH_HOME/lab/notebooks   the repository's notebooks (saved without outputs)
+WORKBENCH_HOME/lab/runs        what the runs left behind: executed notebooks, reports, data
+WORKBENCH_HOME/lab/opened      copies made by `workbench open`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from jupyter_server.serverapp import list_running_servers
+
+from pipeline_lib.settings import NOTEBOOKS, Settings
+
+WORKSPACE = "workbench"
+PANEL = "notebooks/00_workbench.ipynb"
+_ASSETS = Path(__file__).with_name("lab_assets")
+
+
+def lab_root(settings: Settings) -> Path:
+    """Make JupyterLab's folder and return it; doing so again changes nothing."""
+    root = settings.home / "lab"
+    (root / "opened").mkdir(parents=True, exist_ok=True)
+    (settings.home / "runs").mkdir(exist_ok=True)
+    for name, target in (("notebooks", NOTEBOOKS), ("runs", settings.home / "runs")):
+        _link(root / name, target)
+    return root
+
+
+def _link(place: Path, target: Path) -> None:
+    if place.is_symlink() and place.readlink() != target:
+        place.unlink()
+    if not place.exists():
+        place.symlink_to(target, target_is_directory=True)
+
+
+def lab_command(settings: Settings, path: str = PANEL, more: Sequence[str] = ()) -> list[str]:
+    """Return the command that serves JupyterLab and opens `path` (below its folder); `more` are Jupyter's options."""
+    root = lab_root(settings)
+    options = [
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.default_url=/lab/workspaces/{WORKSPACE}/tree/{quote(path)}",
+        f"--LabApp.workspaces_dir={_workspaces(settings, path)}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=",
+        "--ContentsManager.pre_save_hook=pipeline_lib.cli.lab_saving.drop_outputs",
+    ]
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []
+    return [sys.executable, "-m", "jupyter", "lab", *options, *as_root, *more]
+
+
+def lab_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of the server and its kernels: where the workbench is, and our defaults for the look."""
+    return {
+        **os.environ,
+        "WORKBENCH_HOME": str(settings.home),
+        "WORKBENCH_LAB": str(lab_root(settings)),
+        "JUPYTER_CONFIG_PATH": _before(_ASSETS, "JUPYTER_CONFIG_PATH"),
+        "JUPYTER_PATH": _before(_ASSETS, "JUPYTER_PATH"),
+    }
+
+
+def serve(settings: Settings, path: str = PANEL, more: Sequence[str] = ()) -> int:
+    """Serve JupyterLab until it is stopped; returns its exit code."""
+    command = lab_command(settings, path, more)
+    return subprocess.run(command, env=lab_environment(settings), check=False).returncode
+
+
+def running_address(settings: Settings, path: str) -> str | None:
+    """Return the address of `path` on a JupyterLab of this workbench that is already running, with its token."""
+    root = str(lab_root(settings))
+    for server in list_running_servers():
+        if server["root_dir"] == root:
+            return f"{server['url']}lab/tree/{quote(path)}?token={server['token']}"
+    return None
+
+
+def _before(folder: Path, variable: str) -> str:
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get(variable))))
+
+
+def _workspaces(settings: Settings, path: str) -> Path:
+    """Return the folder of layouts, with one for the workbench: files on the left, table of contents on the right."""
+    folder = settings.home / "lab-workspaces"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{WORKSPACE}.jupyterlab-workspace"
+    if not file.exists():
+        file.write_text(json.dumps({"data": _layout(path), "metadata": {"id": WORKSPACE}}), "utf-8")
+    return folder
+
+
+def _layout(path: str) -> dict[str, object]:
+    widget = f"notebook:{path}"
+    dock = {"type": "tab-area", "currentIndex": 0, "widgets": [widget]}
+    left = {"collapsed": False, "visible": True, "current": "filebrowser", "widgets": ["filebrowser"]}
+    right = {"collapsed": False, "visible": True, "current": "table-of-contents", "widgets": ["table-of-contents"]}
+    areas = {
+        "main": {"dock": dock, "current": widget},
+        "left": left,
+        "right": right,
+        "relativeSizes": [0.17, 0.68, 0.15],
+    }
+    return {
+        "layout-restorer:data": areas,
+        "file-browser-filebrowser:cwd": {"path": path.rpartition("/")[0]},
+        widget: {"data": {"path": path, "factory": "Notebook"}},
+    }

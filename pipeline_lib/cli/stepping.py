@@ -1,0 +1,54 @@
+"""Commands that lead into JupyterLab: lab, open."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from pipeline_lib.cli.looking import chosen_run, tracking
+from pipeline_lib.cli.output import Json, print_json
+from pipeline_lib.parameters import StageName
+from pipeline_lib.settings import load_settings
+
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="only print the address")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
+    app.command(name="open")(open_)
+
+
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on the control panel; its address, with the token, appears below. Options go on to Jupyter."""
+    from pipeline_lib.cli.lab_server import serve
+
+    sys.exit(serve(load_settings(), more=context.args))
+
+
+def open_(
+    pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")],
+    stage: Annotated[StageName, typer.Argument(metavar="STAGE", help="|".join(StageName))],
+    no_browser: NoBrowser = False,
+    as_json: Json = False,
+) -> None:
+    """Open a copy of a stage's notebook with that run's parameters, ready to be stepped through in JupyterLab."""
+    from pipeline_lib.cli.lab_server import lab_root, running_address, serve
+    from pipeline_lib.execution.opening import open_copy
+
+    with tracking() as (settings, engine):
+        copy = open_copy(engine, chosen_run(engine, pipeline_id), stage, lab_root(settings) / "opened")
+    path = f"opened/{copy.name}"
+    address = running_address(settings, path)
+    if as_json:
+        print_json({"notebook": str(copy), "address": address})
+        return
+    print(copy)
+    if address is None:
+        sys.exit(serve(settings, path, ["--no-browser"] if no_browser else []))
+    print(address)
+    if not no_browser:
+        webbrowser.open(address)

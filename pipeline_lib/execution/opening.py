@@ -1,0 +1,48 @@
+"""Makes a copy of a stage's notebook that a person steps through in place of the run that executed it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_markdown_cell
+from sqlalchemy import Engine
+
+from pipeline_lib.artefacts import RunFolder, written_whole
+from pipeline_lib.execution.injection import inject
+from pipeline_lib.execution.notebook import read_notebook
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.settings import NOTEBOOKS
+from pipeline_lib.stages.chain import stage_named
+from pipeline_lib.tracking import queries
+
+
+def open_copy(engine: Engine, pipeline_id: str, stage: StageName, folder: Path) -> Path:
+    """Write the stage's notebook with this run's parameters injected into `folder` and return its path.
+
+    It works on the run's own folder and schema, so a cell that failed fails again, and one that is mended leaves what
+    `workbench resume` goes on from. An older copy of the same run and stage is replaced. Raises `UnknownRun`.
+    """
+    run, chosen = queries.run_row(engine, pipeline_id), stage_named(stage)
+    parameters = RunParameters.checked(run["parameters"]).for_stage(stage).model_dump()
+    notebook = inject(read_notebook(NOTEBOOKS / chosen.notebook), {"pipeline_id": pipeline_id, **parameters})
+    row = next(each for each in queries.stage_rows(engine, pipeline_id) if each["name"] == stage)
+    notebook.cells.insert(0, new_markdown_cell(_about(run["id"], row), id="opened"))
+    notebook.metadata.pop("papermill", None)
+    target = folder / f"{RunFolder(folder, pipeline_id).stage(stage).name}_of_{pipeline_id}.ipynb"
+    with written_whole(target) as file:
+        file.write(nbformat.writes(notebook, version=4).encode())
+    return target
+
+
+def _about(pipeline_id: str, stage: queries.Row) -> str:
+    error = stage["error"] or {}
+    lines = [
+        f"> **A copy to step through.** Run `{pipeline_id}`, stage {stage['name']}, which is {stage['status']}.",
+        "> Its parameters are injected below; cells work on the run's own artefacts.",
+    ]
+    if error:
+        where = f" in the original's cell {error['number']}" if error.get("number") else ""
+        lines.append(f">\n> It ended{where} with `{error['name']}`. Run all cells to see it end so again;")
+        lines.append(f"> once it is mended, `workbench resume {pipeline_id}` goes on from here.")
+    return "\n".join(lines)
