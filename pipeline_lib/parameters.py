@@ -45,6 +45,11 @@ def _plain(text: str) -> str:
     return text
 
 
+def _counted_in(unit: str) -> Any:
+    """Say what a field's number counts, for the forms and schemas that are made from the models."""
+    return Field(json_schema_extra={"unit": unit})
+
+
 ReferenceTime = Annotated[
     str,
     AfterValidator(_reference_time),
@@ -83,15 +88,19 @@ class StageParameters(BaseModel):
 class GenerateParameters(StageParameters):
     """Stage 1: how many records, how random, how broken."""
 
-    records: Annotated[int, Field(ge=1, le=100_000_000, description="how many records to make")] = 10_000
+    records: Annotated[
+        int, _counted_in("records"), Field(ge=1, le=100_000_000, description="how many records to make")
+    ] = 10_000
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="same seed and reference time: same bytes")] = 42
-    defect_rate: Annotated[float, Field(ge=0, le=1, description="share of records made defective on purpose")] = 0.0
+    defect_rate: Annotated[
+        float, _counted_in("share"), Field(ge=0, le=1, description="share of records made defective on purpose")
+    ] = 0.0
     locale: Annotated[
         str, Field(pattern=r"^[a-z]{2,3}_[A-Z]{2}$", description="Faker locale of names and products")
     ] = "en_US"
     input_format: Annotated[Literal["jsonl", "array"], Field(description="JSON Lines, or one JSON array")] = "jsonl"
     distributed_threshold: Annotated[
-        int, Field(ge=1, description="above this many records the generator runs on Spark")
+        int, _counted_in("records"), Field(ge=1, description="above this many records the generator runs on Spark")
     ] = 5_000_000
     reference_time: ReferenceTime = ""
 
@@ -103,7 +112,9 @@ class IngestParameters(StageParameters):
         str, AfterValidator(_plain), Field(max_length=4096, description="own JSON file; empty: what stage 1 made")
     ] = ""
     max_reject_rate: Annotated[
-        float, Field(ge=0, le=1, description="share of rejected records above which the run fails")
+        float,
+        _counted_in("share"),
+        Field(ge=0, le=1, description="share of rejected records above which the run fails"),
     ] = 0.1
     reference_time: ReferenceTime = ""
 
@@ -112,7 +123,9 @@ class ProcessParameters(StageParameters):
     """Stage 3: how Spark cuts the work."""
 
     partitions: Annotated[
-        int, Field(ge=0, le=10_000, description="Spark partitions of the result; 0: Spark decides by size")
+        int,
+        _counted_in("partitions"),
+        Field(ge=0, le=10_000, description="Spark partitions of the result; 0: Spark decides by size"),
     ] = 0
     reference_time: ReferenceTime = ""
 
@@ -120,7 +133,9 @@ class ProcessParameters(StageParameters):
 class TransformParameters(StageParameters):
     """Stage 4: how dbt runs."""
 
-    dbt_threads: Annotated[int, Field(ge=1, le=64, description="dbt models built at the same time")] = 4
+    dbt_threads: Annotated[
+        int, _counted_in("threads"), Field(ge=1, le=64, description="dbt models built at the same time")
+    ] = 4
     reference_time: ReferenceTime = ""
 
 
@@ -139,7 +154,9 @@ class RunParameters(ExportParameters, TransformParameters, ProcessParameters, In
     """All parameters of a run: the five stages' and the run's own."""
 
     stage_timeout: Annotated[
-        int, Field(ge=1, le=7 * 86_400, description="seconds a stage may take before it is ended")
+        int,
+        _counted_in("seconds"),
+        Field(ge=1, le=7 * 86_400, description="seconds a stage may take before it is ended"),
     ] = 3_600
 
     def started_at(self, moment: datetime) -> Self:
