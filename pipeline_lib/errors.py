@@ -18,6 +18,7 @@ WorkbenchError                    exit code 1, shown as one line
 ├── RunCancelled                  exit code 130: somebody asked the run to stop
 └── RunStateError                 the run may not go that way
     ├── IllegalTransition         from this state there is no way to that one
+    │   └── ResumeRefused         exit code 2: the run cannot be resumed as asked
     └── LeaseLost                 somebody else decided about this run
 
 `str(error)` is the whole message to a person: what, where, how to mend it.
@@ -126,6 +127,12 @@ class RunStateError(WorkbenchError):
 
 class IllegalTransition(RunStateError):
     """From the present state there is no way to the one asked for. A terminal state is final."""
+
+
+class ResumeRefused(IllegalTransition):
+    """The run cannot be resumed: it has not ended, or it has completed and no stage is named to go back to."""
+
+    exit_code = 2
 
 
 class LeaseLost(RunStateError):

@@ -25,6 +25,7 @@ def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[s
     return {
         "pipeline_id": row["id"],
         "status": row["status"],
+        "attempt": row["attempt"],
         "trigger": row["trigger"],
         "created_at": row["created_at"].isoformat(),
         "parameters": row["parameters"],
@@ -44,6 +45,7 @@ def _stage_document(row: Mapping[str, Any]) -> dict[str, Any]:
         "name": row["name"],
         "status": row["status"],
         "attempts": row["attempt"],
+        "reason": row["reason"],
         "seconds": _seconds(row),
         "counts": row["counts"],
         "progress": row["progress"],

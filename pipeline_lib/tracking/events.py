@@ -53,6 +53,8 @@ def append(connection: Connection, pipeline_id: str, events: Sequence[Event]) ->
 
     The update locks the run's row until commit: numbers are given without gap and committed in their order.
     """
+    if not events:
+        return
     last = connection.execute(
         update(Pipeline)
         .where(Pipeline.id == pipeline_id)

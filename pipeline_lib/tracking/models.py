@@ -64,6 +64,7 @@ class PipelineStage(Base):
     """One row per stage of a run: its latest attempt. Earlier attempts stand in the events.
 
     `progress` holds cell, cells, records and total while the stage runs: for people who watch, never for decisions.
+    `reason` is the ledger of resume and reuse: why the stage was reused, skipped or run again.
     """
 
     __tablename__ = "pipeline_stages"
@@ -76,6 +77,7 @@ class PipelineStage(Base):
     attempt: Mapped[int] = mapped_column(server_default="0")
     progress: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     interactive: Mapped[bool] = mapped_column(server_default="false")
+    reason: Mapped[str | None]
     counts: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     manifest: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
@@ -84,7 +86,10 @@ class PipelineStage(Base):
 
 
 class PipelineEvent(Base):
-    """The durable event log and the outbox in one: `published_at` is null until the broker has confirmed."""
+    """The durable event log and the outbox in one: `published_at` is null until the broker has confirmed.
+
+    `returned_at` is when the broker last gave the event back, because no queue takes it.
+    """
 
     __tablename__ = "pipeline_events"
     __table_args__ = (
@@ -100,3 +105,4 @@ class PipelineEvent(Base):
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     published_at: Mapped[datetime | None]
+    returned_at: Mapped[datetime | None]

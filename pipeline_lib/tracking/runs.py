@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,9 +65,11 @@ def claim_run(engine: Engine, pipeline_id: str, lease_seconds: int) -> OwnedRun:
     where = (Pipeline.id == pipeline_id, Pipeline.status == RunStatus.PENDING.value)
     values = {"lease_owner": run.owner, "lease_expires_at": run.lease_end()}
     with engine.begin() as connection:
-        if connection.execute(update(Pipeline).where(*where).values(**values)).rowcount != 1:
-            raise IllegalTransition(f"run {pipeline_id} is not pending; nobody can start it")
-    return run
+        claim = update(Pipeline).where(*where).values(**values).returning(Pipeline.attempt)
+        attempt = connection.execute(claim).scalar_one_or_none()
+    if attempt is None:
+        raise IllegalTransition(f"run {pipeline_id} is not pending; nobody can start it")
+    return replace(run, attempt=attempt)
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,15 @@ class OwnedRun:
 
     Every method raises `LeaseLost` once somebody else has decided about the run, and `IllegalTransition` for a way
     that does not exist. A database that restarts is waited for, up to a minute; a repeated write counts once.
-    An `owner` of None may write while nobody owns the run: a person stepping through a notebook.
+    An `owner` of None may write while nobody owns the run: a person stepping through a notebook. `attempt` counts the
+    run's attempts from 1; every resume opens the next.
     """
 
     engine: Engine
     pipeline_id: str
     owner: uuid.UUID | None
     lease_seconds: int
+    attempt: int = 1
 
     def lease_end(self) -> Any:
         """Return when a lease renewed now ends, as an expression on the database's clock."""
@@ -91,7 +95,8 @@ class OwnedRun:
     def start(self, flow_run_id: str | None = None) -> None:
         """Set the run running; `flow_run_id` is Prefect's name for it."""
         values = {"started_at": _NOW, "prefect_flow_run_id": flow_run_id, "error": None}
-        self._move(RunStatus.RUNNING, Event(EventType.RUN_STARTED, {"prefect_flow_run_id": flow_run_id}), values)
+        data = {"prefect_flow_run_id": flow_run_id, "attempt": self.attempt}
+        self._move(RunStatus.RUNNING, Event(EventType.RUN_STARTED, data), values)
 
     def complete(self, output_file: str | None, also: Change | None = None) -> None:
         """End the run well; `also` happens in the same transaction (the publication of its marts)."""
@@ -110,21 +115,21 @@ class OwnedRun:
         """Open the next attempt of a stage; returns its number, from 1."""
         values = {"attempt": PipelineStage.attempt + 1, "started_at": _NOW, "finished_at": None, "error": None}
         change = self._stage_change(stage, StageStatus.RUNNING, interactive=interactive, **values)
-        self._write([Event(EventType.STAGE_STARTED, {"interactive": interactive}, stage)], change)
-        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage.value)
-        with self.engine.connect() as connection:
-            return connection.execute(select(PipelineStage.attempt).where(*where)).scalar_one()
+        self.write([Event(EventType.STAGE_STARTED, {"interactive": interactive}, stage)], change)
+        return self._attempt_of(stage)
 
     def stage_completed(self, stage: StageName, manifest: Manifest, announcement: Event | None = None) -> None:
         """Record a stage whose manifest has been verified, and what it announces to others."""
+        event = Event(EventType.STAGE_COMPLETED, {"counts": manifest.counts}, stage)
+        change = self._stage_change(stage, StageStatus.COMPLETED, finished_at=_NOW)
+        self.write([event, *_given(announcement)], lambda connection: self._with_result(connection, change, manifest))
 
-        def change(connection: Connection) -> None:
-            values = {"manifest": manifest.model_dump(mode="json"), "counts": manifest.counts, "finished_at": _NOW}
-            self._stage_change(stage, StageStatus.COMPLETED, **values)(connection)
-            self._set_run(connection, counts=Pipeline.counts.op("||")(manifest.counts))
-
-        events = [announcement] if announcement else []
-        self._write([Event(EventType.STAGE_COMPLETED, {"counts": manifest.counts}, stage), *events], change)
+    def stage_reused(self, manifest: Manifest, reason: str, announcement: Event | None = None) -> None:
+        """Record a stage that need not run, because its result is there and has been verified, and why."""
+        stage = manifest.stage
+        event = Event(EventType.STAGE_REUSED, {"reason": reason, "counts": manifest.counts}, stage)
+        change = self._stage_change(stage, StageStatus.REUSED, reason=reason, error=None)
+        self.write([event, *_given(announcement)], lambda connection: self._with_result(connection, change, manifest))
 
     def stage_ended_badly(
         self, stage: StageName, status: StageStatus, error: Mapping[str, Any], *, retrying: bool = False
@@ -133,16 +138,16 @@ class OwnedRun:
         events = [Event(EventType.STAGE_FAILED, {**error, "status": status}, stage)]
         if retrying:
             events.append(Event(EventType.STAGE_RETRYING, {}, stage))
-        self._write(events, self._stage_change(stage, status, error=dict(error), finished_at=_NOW))
+        self.write(events, self._stage_change(stage, status, error=dict(error), finished_at=_NOW))
 
     def stage_passed(self, stage: StageName, status: StageStatus, reason: str) -> None:
-        """Record a stage that need not run: reused or skipped, and why."""
+        """Record a stage that has nothing to do: skipped, and why."""
         event = Event(EventType(f"stage.{status}"), {"reason": reason}, stage)
-        self._write([event], self._stage_change(stage, status))
+        self.write([event], self._stage_change(stage, status, reason=reason))
 
     def record(self, *events: Event) -> None:
         """Write events that change no state: cells."""
-        self._write(events, lambda _connection: None)
+        self.write(events, lambda _connection: None)
 
     def note_progress(self, stage: StageName, progress: Mapping[str, Any]) -> None:
         """Show how far a stage is (cell, cells, records, total); lost without harm when the database is away."""
@@ -173,23 +178,36 @@ class OwnedRun:
                 also(connection)
             self._set_run(connection, status=target.value, **values, **ending)
 
-        self._write([event], change)
+        self.write([event], change)
 
     @patient
-    def _write(self, events: Sequence[Event], change: Change) -> None:
+    def write(self, events: Sequence[Event], change: Change) -> None:
         """Lock the run's row, check the owner, change, append the events, commit: all or nothing, and once."""
         with self.engine.begin() as connection:
-            if is_written(connection, events[0]):
+            if events and is_written(connection, events[0]):
                 return
             self._check_owner(connection)
             change(connection)
             append(connection, self.pipeline_id, events)
+
+    def _with_result(self, connection: Connection, change: Change, manifest: Manifest) -> None:
+        change(connection)
+        values = {"manifest": manifest.model_dump(mode="json"), "counts": manifest.counts}
+        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == manifest.stage.value)
+        connection.execute(update(PipelineStage).where(*where).values(**values))
+        self._set_run(connection, counts=Pipeline.counts.op("||")(manifest.counts))
 
     def _check_owner(self, connection: Connection) -> None:
         where = Pipeline.id == self.pipeline_id
         owner = connection.execute(select(Pipeline.lease_owner).where(where).with_for_update()).scalar_one_or_none()
         if owner != self.owner:
             raise LeaseLost(f"run {self.pipeline_id}: no longer owned by this process; it writes nothing more")
+
+    @patient
+    def _attempt_of(self, stage: StageName) -> int:
+        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage.value)
+        with self.engine.connect() as connection:
+            return connection.execute(select(PipelineStage.attempt).where(*where)).scalar_one()
 
     def _present(self, connection: Connection) -> RunStatus:
         query = select(Pipeline.status).where(Pipeline.id == self.pipeline_id)
@@ -203,6 +221,10 @@ class OwnedRun:
         return lambda connection: connection.execute(
             update(PipelineStage).where(*where).values(status=status.value, **values)
         )
+
+
+def _given(event: Event | None) -> list[Event]:
+    return [] if event is None else [event]
 
 
 def _pending(pipeline_id: str, stage: StageName) -> dict[str, Any]:

@@ -3,9 +3,11 @@
     run    pending ──> running ──> completed | failed | cancelled | crashed
     stage  pending ──> running ──> completed | failed | cancelled | crashed
                   └──> reused | skipped       failed ──> running (the next attempt)
+    resume failed | cancelled | crashed ──> pending, the run's next attempt
+           completed ──> pending, where a person names the stage to go back to
 
-A terminal state of a run is final. Only an explicit resume opens a new attempt: from failed, cancelled or crashed
-(or from completed, where a person names the stage to go back to) to running again, under a new owner.
+A terminal state is final for every owner a run has had. Only an explicit resume, which is no owner's, opens the next
+attempt: the run is pending again under a new owner, and so its former ones still write nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from pipeline_lib.errors import IllegalTransition
+from pipeline_lib.errors import IllegalTransition, ResumeRefused
 
 
 class RunStatus(StrEnum):
@@ -54,3 +56,11 @@ def check_run_way(pipeline_id: str, present: RunStatus, target: RunStatus) -> No
     """Raise `IllegalTransition` unless a run in state `present` may go to `target`."""
     if target not in RUN_WAYS.get(present, frozenset()):
         raise IllegalTransition(f"run {pipeline_id} is {present}; it cannot become {target}")
+
+
+def check_resume_way(pipeline_id: str, present: RunStatus, *, stage_named: bool) -> None:
+    """Raise `ResumeRefused` unless a run in state `present` may begin its next attempt."""
+    if present not in TERMINAL:
+        raise ResumeRefused(f"run {pipeline_id} is {present}: it has not ended; `workbench cancel` ends it")
+    if present is RunStatus.COMPLETED and not stage_named:
+        raise ResumeRefused(f"run {pipeline_id} is completed: name the stage to go back to with --from")

@@ -1,0 +1,126 @@
+"""Opens the next attempt of a run that has ended: the only way out of a terminal state."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, select, update
+
+from pipeline_lib.errors import UnknownRun
+from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking.database import patient
+from pipeline_lib.tracking.lease import reap
+from pipeline_lib.tracking.models import Pipeline, PipelineStage
+from pipeline_lib.tracking.runs import OwnedRun
+from pipeline_lib.tracking.states import STAGE_DONE, RunStatus, StageStatus, check_resume_way
+
+_UNDONE: Mapping[str, Any] = {
+    "status": StageStatus.PENDING.value,
+    "manifest": None,
+    "error": None,
+    "counts": {},
+    "progress": {},
+    "started_at": None,
+    "finished_at": None,
+}
+_ENDS = {"failed": "failed", "cancelled": "been cancelled", "crashed": "crashed", "running": "not ended"}
+
+
+def check_resumable(engine: Engine, pipeline_id: str, from_stage: StageName | None) -> None:
+    """Raise `UnknownRun` or `ResumeRefused` when `reopen_run` would; changes nothing but runs whose owner has died."""
+    reap(engine)
+    with engine.connect() as connection:
+        _check(connection, pipeline_id, from_stage)
+
+
+def reopen_run(engine: Engine, pipeline_id: str, lease_seconds: int, from_stage: StageName | None = None) -> OwnedRun:
+    """Set an ended run pending again, owned by the caller for `lease_seconds`, and return its new owner's rights.
+
+    Stages that did not complete, and those from `from_stage` on, lose their result and say why; whether the others'
+    results still hold is proven by whoever works the run. Raises `UnknownRun` and `ResumeRefused`.
+    """
+    reap(engine)
+    return _reopened(OwnedRun(engine, pipeline_id, uuid.uuid4(), lease_seconds), from_stage)
+
+
+@patient
+def _reopened(run: OwnedRun, from_stage: StageName | None) -> OwnedRun:
+    with run.engine.begin() as connection:
+        owner, attempt = _owner_and_attempt(connection, run.pipeline_id)
+        if owner != run.owner:  # equal: an earlier try was committed although its answer never came
+            _check(connection, run.pipeline_id, from_stage)
+            attempt += 1
+            _reopen(connection, run, attempt)
+            _forget_results(connection, run.pipeline_id, from_stage)
+    return OwnedRun(run.engine, run.pipeline_id, run.owner, run.lease_seconds, attempt)
+
+
+def _owner_and_attempt(connection: Connection, pipeline_id: str) -> tuple[uuid.UUID | None, int]:
+    query = select(Pipeline.lease_owner, Pipeline.attempt).where(Pipeline.id == pipeline_id).with_for_update()
+    row = connection.execute(query).first()
+    return (row.lease_owner, row.attempt) if row else (None, 0)
+
+
+def _check(connection: Connection, pipeline_id: str, from_stage: StageName | None) -> None:
+    present = connection.execute(select(Pipeline.status).where(Pipeline.id == pipeline_id)).scalar_one_or_none()
+    if present is None:
+        raise UnknownRun(f"run {pipeline_id!r}: unknown; `workbench runs` lists them")
+    check_resume_way(pipeline_id, RunStatus(present), stage_named=from_stage is not None)
+
+
+def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
+    values: dict[str, Any] = {
+        "status": RunStatus.PENDING.value,
+        "attempt": attempt,
+        "lease_owner": run.owner,
+        "lease_expires_at": run.lease_end(),
+        "started_at": None,
+        "finished_at": None,
+        "cancel_requested_at": None,
+        "error": None,
+        "output_file": None,
+    }
+    connection.execute(update(Pipeline).where(Pipeline.id == run.pipeline_id).values(**values))
+
+
+def _forget_results(connection: Connection, pipeline_id: str, from_stage: StageName | None) -> None:
+    table = PipelineStage.__table__
+    stages = connection.execute(
+        select(table).where(table.c.pipeline_id == pipeline_id).order_by(table.c.position)
+    ).mappings()
+    for row in list(stages):
+        reason = _reason_to_redo(row, from_stage)
+        if reason:
+            _forget(connection, pipeline_id, StageName(row["name"]), reason)
+
+
+def _reason_to_redo(row: RowMapping, from_stage: StageName | None) -> str | None:
+    """Say why the stage's result does not count any more, None when it may be proven and reused."""
+    if row["status"] == StageStatus.SKIPPED.value:
+        return None
+    if from_stage is not None and row["position"] >= (first := list(StageName).index(from_stage) + 1):
+        return "redone: asked for" if row["position"] == first else f"redone: after {from_stage}"
+    if row["status"] in STAGE_DONE:
+        return None
+    return f"redone: it had {_ENDS[row['status']]}" if row["status"] in _ENDS else "not reached before"
+
+
+def redo_stages(run: OwnedRun, reasons: Mapping[StageName, str]) -> None:
+    """Forget the results of these stages, and all counts of the run: they come back with every stage reused or redone.
+
+    Raises `LeaseLost`.
+    """
+
+    def change(connection: Connection) -> None:
+        for stage, reason in reasons.items():
+            _forget(connection, run.pipeline_id, stage, reason)
+        connection.execute(update(Pipeline).where(Pipeline.id == run.pipeline_id).values(counts={}))
+
+    run.write([], change)
+
+
+def _forget(connection: Connection, pipeline_id: str, stage: StageName, reason: str) -> None:
+    where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage.value)
+    connection.execute(update(PipelineStage).where(*where).values(**_UNDONE, reason=reason))
