@@ -37,7 +37,7 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
     from pipeline_lib.tracking.states import RunStatus
 
     with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
-        run = create_run(resources.engine, parameters, Origin("cli"), _PENDING_SECONDS)
+        run = create_run(resources.engine, parameters, Origin(*_started_by()), _PENDING_SECONDS)
         with following(resources.engine, run.pipeline_id):
             try:
                 flows = flow_module.result()
@@ -48,6 +48,12 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
             with flows.using(resources):
                 flows.pipeline(parameters, run.pipeline_id)
     return run.pipeline_id
+
+
+def _started_by() -> tuple[str, str | None]:
+    """Return who asked for the run, and the key by which they will look for it; what it starts does not inherit it."""
+    trigger, _, key = os.environ.pop("WORKBENCH_STARTED_BY", "cli").partition(":")
+    return trigger, key or None
 
 
 @contextmanager

@@ -1,74 +1,104 @@
-"""A form of widgets made from a parameter model: moving a widget sets the notebook's variable of that name."""
+"""A form of widgets made from a parameter model: names, bounds, units, help and refusals are the model's."""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from math import log10
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
 
 import ipywidgets as widgets
-from annotated_types import Ge, Le
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
-from pipeline_lib.parameters import StageParameters
+from pipeline_lib.errors import InvalidParameter
+from pipeline_lib.parameters import STAGE_PARAMETERS, RunParameters, StageParameters, readable_file
+from pipeline_lib.stages.chain import stage_named
+from pipeline_lib.workbench.fields import Field, field_of
 
-_LOGARITHMIC_FROM = 10_000  # a range wider than this is easier to move through in powers of ten
-_LAYOUT = widgets.Layout(width="34em")
-_STYLE = {"description_width": "11em"}
+_WHOLE_RUN = "The run"
+
+
+class ParameterForm:
+    """Inputs for the fields of `model` (all, if no names are given), with what is refused said in place."""
+
+    def __init__(
+        self, model: type[StageParameters], values: Mapping[str, Any] | None = None, names: tuple[str, ...] = ()
+    ) -> None:
+        self.model = model
+        given = values or {}
+        self.fields: dict[str, Field] = {
+            name: field_of(name, model.model_fields[name], given.get(name, model.model_fields[name].default))
+            for name in names or model.model_fields
+        }
+        self._callbacks: list[Callable[[], None]] = []
+        for field in self.fields.values():
+            field.on_change(self._changed)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back after each change, right or wrong."""
+        self._callbacks.append(callback)
+
+    def checked(self) -> StageParameters | None:
+        """Return the parameters, or None while any is refused; each refusal stands at its field."""
+        values = {name: field.value for name, field in self.fields.items()}
+        reasons = {problem.field: problem.reason for problem in self.model.problems_of(values)}
+        if values.get("input_file"):
+            reasons |= _unreadable(values["input_file"])
+        for name, field in self.fields.items():
+            field.tell(reasons.get(name, ""))
+        return None if reasons else self.model.checked(values)
+
+    def rows(self) -> widgets.VBox:
+        """Return all inputs below each other."""
+        return widgets.VBox([field.row for field in self.fields.values()])
+
+    def by_stage(self) -> widgets.Tab:
+        """Return the inputs on one tab per stage; what several stages share, and the run's own, on the last."""
+        groups = grouped(list(self.fields))
+        pages = [widgets.VBox([self.fields[name].row for name in names]) for names in groups.values()]
+        return widgets.Tab(pages, titles=list(groups))
+
+    def _changed(self) -> None:
+        self.checked()
+        for callback in self._callbacks:
+            callback()
+
+
+def grouped(names: list[str]) -> dict[str, list[str]]:
+    """Return field names by the title of the one stage that takes them; all others belong to the run."""
+    groups: dict[str, list[str]] = {}
+    for stage, model in STAGE_PARAMETERS.items():
+        others = [each.model_fields for each in STAGE_PARAMETERS.values() if each is not model]
+        own = [name for name in names if name in model.model_fields and not any(name in other for other in others)]
+        groups[stage_named(stage).title] = own
+    placed = {name for own in groups.values() for name in own}
+    groups[_WHOLE_RUN] = [name for name in names if name not in placed]
+    return {title: own for title, own in groups.items() if own}
+
+
+def run_form(model: type[RunParameters] = RunParameters) -> ParameterForm:
+    """Return the form of a whole run."""
+    return ParameterForm(model)
 
 
 def tuning_form(
     model: type[StageParameters], namespace: MutableMapping[str, Any], names: tuple[str, ...] = ()
 ) -> widgets.VBox:
-    """Return a form for the named fields of `model` (all, if none are named), bound to variables in `namespace`.
+    """Return a form whose inputs set the variables of their names in `namespace`.
 
-    What the model refuses is said below the form and leaves the variables as they were.
+    What the model refuses is said at the input and leaves the variables as they were.
     """
-    problem = widgets.HTML()
-    inputs = {name: _input(name, model.model_fields[name], namespace) for name in names or model.model_fields}
+    form = ParameterForm(model, namespace, names)
 
-    def take_over(_change: object) -> None:
-        values = {name: _value(each) for name, each in inputs.items()}
-        try:
-            checked = model.model_validate(values)
-        except ValidationError as error:
-            problem.value = "; ".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())
-            return
-        problem.value = ""
-        namespace.update({name: getattr(checked, name) for name in inputs})
+    def take_over() -> None:
+        checked = form.checked()
+        if checked is not None:
+            namespace.update({name: getattr(checked, name) for name in form.fields})
 
-    for each in inputs.values():
-        each.observe(take_over, names="value")
-    hints = [widgets.HTML(f"<small>{model.model_fields[name].description}</small>") for name in inputs]
-    rows = [widgets.HBox(pair) for pair in zip(inputs.values(), hints, strict=True)]
-    return widgets.VBox([*rows, problem])
+    form.on_change(take_over)
+    return form.rows()
 
 
-def _input(name: str, field: FieldInfo, namespace: MutableMapping[str, Any]) -> widgets.Widget:
-    value = namespace.get(name, field.default)
-    shared = {"description": name.replace("_", " "), "layout": _LAYOUT, "style": _STYLE}
-    if get_origin(field.annotation) is Literal:
-        return widgets.Dropdown(options=get_args(field.annotation), value=value, **shared)
-    if field.annotation is str:
-        return widgets.Text(value=value, **shared)
-    low, high = _bounds(field)
-    if low is None or high is None:
-        return widgets.BoundedIntText(value=value, min=low or 0, max=high or 10**9, **shared)
-    if field.annotation is float:
-        return widgets.FloatSlider(value=value, min=low, max=high, step=0.01, readout_format=".0%", **shared)
-    if low > 0 and high - low > _LOGARITHMIC_FROM:
-        return widgets.FloatLogSlider(
-            value=value, min=log10(low), max=log10(high), step=0.1, readout_format=",.0f", **shared
-        )
-    return widgets.BoundedIntText(value=value, min=low, max=high, **shared)
-
-
-def _bounds(field: FieldInfo) -> tuple[Any, Any]:
-    low = next((each.ge for each in field.metadata if isinstance(each, Ge)), None)
-    high = next((each.le for each in field.metadata if isinstance(each, Le)), None)
-    return low, high
-
-
-def _value(widget: widgets.Widget) -> Any:
-    return round(widget.value) if isinstance(widget, widgets.FloatLogSlider) else widget.value
+def _unreadable(path: str) -> dict[str, str]:
+    try:
+        readable_file(path)
+    except InvalidParameter as error:
+        return {"input_file": error.reason}
+    return {}

@@ -1,0 +1,135 @@
+"""One parameter as an input: slider and number field, list or text, made from the model's field."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import floor, log10
+from typing import Any, Literal, get_args, get_origin
+
+import ipywidgets as widgets
+from annotated_types import Ge, Le
+from pydantic.fields import FieldInfo
+
+_LOGARITHMIC_FROM = 10_000  # a range wider than this is easier to move through in powers of ten
+_SLIDER_TOP = 10_000_000  # a slider that ends at the bound is too coarse below it; the number field takes more
+_ENTRY = widgets.Layout(width="13em")
+_SLIDER = widgets.Layout(width="17em")
+_STYLE = {"description_width": "0"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row of a form; `entry` holds the value, whatever else moves it."""
+
+    name: str
+    entry: widgets.Widget
+    row: widgets.Widget
+    problem: widgets.HTML
+
+    @property
+    def value(self) -> Any:
+        """What stands in the input now, right or wrong."""
+        return self.entry.value
+
+    def tell(self, reason: str) -> None:
+        """Say below the input what is wrong with it; nothing, when nothing is."""
+        text = f'<span style="color:var(--jp-error-color1)" role="alert">{html.escape(reason)}</span>'
+        self.problem.value = text if reason else ""
+        self.problem.layout.display = "" if reason else "none"
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back whenever the value changes."""
+        self.entry.observe(lambda _change: callback(), names="value")
+
+
+def field_of(name: str, info: FieldInfo, value: Any) -> Field:
+    """Return the input of one field, showing `value`."""
+    entry, slider = _entry(info, value)
+    entry.add_class(f"parameter-{name}")
+    label = widgets.HTML(f"<label>{name.replace('_', ' ')}</label>", layout=widgets.Layout(width="11em"))
+    unit = (info.json_schema_extra or {}).get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
+    words = " · ".join(filter(None, (html.escape(info.description or ""), _range(info))))
+    hint = widgets.HTML(f'<small>{unit}</small> <small style="opacity:.75">{words}</small>')
+    problem = widgets.HTML(layout=widgets.Layout(display="none", margin="0 0 0 11em"))
+    line = widgets.HBox([label, *slider, entry, hint], layout=widgets.Layout(flex_flow="row wrap"))
+    return Field(name, entry, widgets.VBox([line, problem]), problem)
+
+
+def bounds(info: FieldInfo) -> tuple[Any, Any]:
+    """Return the least and the greatest value the model takes; None where there is no bound."""
+    low = next((each.ge for each in info.metadata if isinstance(each, Ge)), None)
+    high = next((each.le for each in info.metadata if isinstance(each, Le)), None)
+    return low, high
+
+
+def _range(info: FieldInfo) -> str:
+    low, high = bounds(info)
+    if low is None and high is None:
+        return ""
+    return f"{low:,} to {high:,}" if high is not None else f"{low:,} or more"
+
+
+def _entry(info: FieldInfo, value: Any) -> tuple[widgets.Widget, list[widgets.Widget]]:
+    shared = {"value": value, "layout": _ENTRY, "style": _STYLE}
+    if get_origin(info.annotation) is Literal:
+        return widgets.Dropdown(options=get_args(info.annotation), **shared), []
+    if info.annotation is bool:
+        return widgets.Checkbox(**shared), []
+    if info.annotation is float:
+        return _share(info, shared)
+    if info.annotation is int:
+        return _whole_number(info, shared)
+    return widgets.Text(**{**shared, "layout": widgets.Layout(width="30em")}), []
+
+
+def _share(info: FieldInfo, shared: dict[str, Any]) -> tuple[widgets.Widget, list[widgets.Widget]]:
+    low, high = bounds(info)
+    entry = widgets.FloatText(step=0.01, **shared)
+    if low is None or high is None:
+        return entry, []
+    slider = widgets.FloatSlider(
+        value=shared["value"], min=low, max=high, step=0.005, readout_format=".1%", layout=_SLIDER, style=_STYLE
+    )
+    return entry, [_coupled(slider, entry, lambda value: round(value, 4))]
+
+
+def _whole_number(info: FieldInfo, shared: dict[str, Any]) -> tuple[widgets.Widget, list[widgets.Widget]]:
+    low, high = bounds(info)
+    entry = widgets.IntText(**shared)
+    if not low or high is None or high - low <= _LOGARITHMIC_FROM:
+        return entry, []
+    slider = widgets.FloatLogSlider(
+        value=shared["value"],
+        min=log10(low),
+        max=log10(min(high, _SLIDER_TOP)),
+        step=0.05,
+        readout=False,
+        layout=_SLIDER,
+        style=_STYLE,
+    )
+    return entry, [_coupled(slider, entry, two_digits)]
+
+
+def two_digits(value: float) -> int:
+    """Round to two significant digits: what a slider over powers of ten can mean."""
+    step = 10 ** max(0, floor(log10(value)) - 1)
+    return round(value / step) * step
+
+
+def _coupled(slider: widgets.Widget, entry: widgets.Widget, rounded: Callable[[float], float]) -> widgets.Widget:
+    """Let slider and number field follow each other; only a person's own move is passed on."""
+    moving: list[bool] = []
+
+    def follow(target: widgets.Widget, value: float) -> None:
+        if not moving:
+            moving.append(True)
+            try:
+                target.value = value
+            finally:
+                moving.clear()
+
+    slider.observe(lambda change: follow(entry, rounded(change["new"])), names="value")
+    entry.observe(lambda change: follow(slider, min(max(change["new"], 10**-9), 10**12)), names="value")
+    return slider
