@@ -47,12 +47,46 @@ def latest_run(engine: Engine, done: StageName | None = None) -> str | None:
         return connection.execute(query).scalar_one_or_none()
 
 
+def run_of_key(engine: Engine, idempotency_key: str) -> str | None:
+    """Return the run that was asked for with this key, None while there is none."""
+    query = select(Pipeline.id).where(Pipeline.idempotency_key == idempotency_key)
+    with engine.connect() as connection:
+        return connection.execute(query).scalar_one_or_none()
+
+
+def runs_ready_for(engine: Engine, before: StageName | None, limit: int = 20) -> list[Row]:
+    """Return the newest runs in which stage `before` has its result (None: any run), and which nobody owns now."""
+    query = select(Pipeline.__table__).where(Pipeline.lease_owner.is_(None))
+    if before is not None:
+        done = [status.value for status in STAGE_DONE]
+        query = query.join(PipelineStage, PipelineStage.pipeline_id == Pipeline.id)
+        query = query.where(PipelineStage.name == before.value, PipelineStage.status.in_(done))
+    with engine.connect() as connection:
+        newest = query.order_by(Pipeline.created_at.desc(), Pipeline.id.desc()).limit(limit)
+        return [_plain(row) for row in connection.execute(newest).mappings()]
+
+
 def key_figures(engine: Engine, limit: int = 20) -> list[Row]:
     """Return the newest runs' key figures, newest first (SQL view `key_figures`)."""
     reap(engine)
     query = text("select * from key_figures order by created_at desc, pipeline_id desc limit :limit")
     with engine.connect() as connection:
         return [_plain(row) for row in connection.execute(query, {"limit": limit}).mappings()]
+
+
+def key_figures_before(engine: Engine, before: str | None, status: str | None, limit: int) -> list[Row]:
+    """Return key figures of runs older than `before` (None: of the newest), newest first; only those of `status`."""
+    reap(engine)
+    query = text("""
+        select * from key_figures
+        where (cast(:before as text) is null
+               or (created_at, pipeline_id) < (select created_at, id from pipelines where id = :before))
+            and (cast(:status as text) is null or status = :status)
+        order by created_at desc, pipeline_id desc limit :limit
+    """)
+    with engine.connect() as connection:
+        rows = connection.execute(query, {"before": before, "status": status, "limit": limit}).mappings()
+        return [_plain(row) for row in rows]
 
 
 def key_figures_of(engine: Engine, pipeline_id: str) -> Row:

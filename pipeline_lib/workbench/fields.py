@@ -114,7 +114,7 @@ def _whole_number(info: FieldInfo, shared: dict[str, Any]) -> tuple[widgets.Widg
 
 def two_digits(value: float) -> int:
     """Round to two significant digits: what a slider over powers of ten can mean."""
-    step = 10 ** max(0, floor(log10(value)) - 1)
+    step: int = 10 ** max(0, floor(log10(value)) - 1)
     return round(value / step) * step
 
 

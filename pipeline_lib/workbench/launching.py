@@ -1,0 +1,81 @@
+"""Starts runs from a notebook as processes of their own: the same command, the same run, the same tables.
+
+A run started here is `workbench run` in a session of its own. It outlives the kernel and JupyterLab, it cannot block
+either, and there is one way to run a pipeline, not two. It is found in the tables by the key it was started with.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_lib.parameters import RunParameters
+from pipeline_lib.settings import Settings
+
+STARTED_BY = "WORKBENCH_STARTED_BY"
+_COMMAND = Path(sys.executable).with_name("workbench")
+_LAST_WORDS = 4_000
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One `workbench` process, the key of the run it creates, and the file that takes what it says on stderr."""
+
+    process: subprocess.Popen[bytes]
+    words: Path
+    key: str
+
+    @property
+    def exit_code(self) -> int | None:
+        """The process's exit code, None while it lives."""
+        return self.process.poll()
+
+    def last_words(self) -> str:
+        """Return the last line it has written for people, for a process that ended before there was a run."""
+        lines = self.words.read_text("utf-8", "replace")[-_LAST_WORDS:].splitlines()
+        return next((line for line in reversed(lines) if line.startswith("workbench: ")), lines[-1] if lines else "")
+
+    def interrupt(self) -> None:
+        """Ask the process to end, as Ctrl-C does."""
+        if self.exit_code is None:
+            self.process.send_signal(signal.SIGINT)
+
+
+def start(parameters: RunParameters, settings: Settings) -> Launch:
+    """Start `workbench run` with what differs from the defaults."""
+    defaults = type(parameters)()
+    chosen = {name: value for name, value in parameters.model_dump().items() if value != getattr(defaults, name)}
+    assignments = [part for name, value in chosen.items() for part in ("--set", f"{name}={value}")]
+    return _launch(["run", *assignments], settings)
+
+
+def resume(pipeline_id: str, settings: Settings) -> Launch:
+    """Start `workbench resume` on a run that has ended."""
+    return _launch(["resume", pipeline_id], settings)
+
+
+def _launch(arguments: list[str], settings: Settings) -> Launch:
+    key = str(uuid.uuid4())
+    words = settings.home / "logs" / f"started-{key[:8]}.log"
+    words.parent.mkdir(parents=True, exist_ok=True)
+    with words.open("wb") as file:
+        process = subprocess.Popen(
+            [_COMMAND, *arguments],
+            env=_environment(key, settings),
+            cwd=settings.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            start_new_session=True,
+        )
+    return Launch(process, words, key)
+
+
+def _environment(key: str, settings: Settings) -> Mapping[str, str]:
+    return {**os.environ, "WORKBENCH_HOME": str(settings.home), STARTED_BY: f"notebook:{key}"}
