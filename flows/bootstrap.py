@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from types import ModuleType
 
 from pipeline_lib.cli.app import Following, create_cli
@@ -36,6 +37,7 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
     from pipeline_lib.tracking.runs import Origin, create_run
     from pipeline_lib.tracking.states import RunStatus
 
+    parameters = parameters.started_at(datetime.now(UTC))
     with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
         run = create_run(resources.engine, parameters, Origin(*_started_by()), _PENDING_SECONDS)
         with following(resources.engine, run.pipeline_id):
@@ -45,8 +47,7 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
                 status = RunStatus.CANCELLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
                 run.end_badly(status, error_record(error))
                 raise
-            with flows.using(resources):
-                flows.pipeline(parameters, run.pipeline_id)
+            flows.work_here(resources, parameters, run.pipeline_id)
     return run.pipeline_id
 
 

@@ -10,16 +10,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
+from uuid import UUID
 
-from prefect import flow, runtime, task
+from prefect import flow, get_client, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
+from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
 from prefect.tasks import Task, exponential_backoff
 
 from flows.cancellation import cancelled_by_signals
+from flows.form import with_fields_of
 from flows.prefect_artifacts import publish_key_figures, publish_report_links
-from pipeline_lib.errors import LeaseLost, NotebookFailed, RunCancelled, WorkbenchError
+from flows.prefect_states import state_of
+from pipeline_lib import logs
+from pipeline_lib.errors import IllegalTransition, LeaseLost, NotebookFailed, RunCancelled, WorkbenchError
 from pipeline_lib.execution.recording import complete_run
 from pipeline_lib.execution.resources import Resources, acquired
 from pipeline_lib.execution.stage_run import RunAtWork, error_record, run_stage, worth_retrying
@@ -27,7 +32,7 @@ from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import load_settings
 from pipeline_lib.stages.chain import STAGES, Stage, stage_named
 from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.lease import held_lease
+from pipeline_lib.tracking.lease import Watch, held_lease
 from pipeline_lib.tracking.runs import Origin, claim_run, create_run
 from pipeline_lib.tracking.states import RunStatus, StageStatus
 
@@ -46,26 +51,74 @@ def using(resources: Resources) -> Iterator[None]:
         _HANDED_OVER.reset(token)
 
 
-@flow(name="pipeline", flow_run_name="{pipeline_id}", log_prints=False)
-def pipeline(parameters: RunParameters = RunParameters(), pipeline_id: str = "") -> str:  # noqa: B008  Prefect's form shows it
+def _shown_name() -> str:
+    """Name the flow run after our run, which Prefect's own forms do not know yet."""
+    return str(runtime.flow_run.parameters.get("pipeline_id") or runtime.flow_run.name)
+
+
+@flow(name="pipeline", flow_run_name=_shown_name, log_prints=False)
+@with_fields_of(RunParameters)
+def pipeline(pipeline_id: str = "", **values: Any) -> str | State[Any]:
     """Generate, ingest, process, transform, export: one notebook each.
 
-    Works the pending run `pipeline_id`, or a new one with these parameters; returns its id. Raises what ended it.
+    Works the pending run `pipeline_id`, whose recorded parameters count, or else a new one with these parameters, and
+    returns its id. Raises what made it fail; a run that was cancelled, or that somebody else ended, becomes that state.
     """
-    with ExitStack() as stack:
-        resources = _HANDED_OVER.get() or stack.enter_context(acquired(load_settings()))
-        settings, engine = resources.settings, resources.engine
-        lease = settings.workbench_lease_seconds
-        if not pipeline_id:
-            pipeline_id = create_run(engine, parameters, Origin("prefect"), lease).pipeline_id
-        run = claim_run(engine, pipeline_id, lease)
-        watch = stack.enter_context(held_lease(run))
-        stored = RunParameters.checked(queries.run_row(engine, pipeline_id)["parameters"])
-        work = RunAtWork(run, stored, settings.run_folder(pipeline_id), resources, watch)
-        run.start(str(runtime.flow_run.id))
-        with cancelled_by_signals(watch.stop):
-            _work_to_the_end(work)
+    watch = Watch()
+    with cancelled_by_signals(watch.stop), ExitStack() as stack:
+        resources = _HANDED_OVER.get() or stack.enter_context(_own_resources())
+        pipeline_id = pipeline_id or _recorded(resources, RunParameters.checked(values))
+        try:
+            _work(resources, pipeline_id, watch)
+        except (RunCancelled, LeaseLost, IllegalTransition, KeyboardInterrupt):
+            ended = _as_it_ended(resources, pipeline_id)
+            if ended is None:
+                raise
+            return ended
     return pipeline_id
+
+
+@contextmanager
+def _own_resources() -> Iterator[Resources]:
+    settings = load_settings()
+    logs.configure(settings)
+    with acquired(settings) as resources:
+        yield resources
+
+
+def _recorded(resources: Resources, parameters: RunParameters) -> str:
+    """Record the run that Prefect has started by itself, and name the flow run after it; returns its id."""
+    run = create_run(resources.engine, parameters, Origin("prefect"), resources.settings.workbench_lease_seconds)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_name(UUID(runtime.flow_run.id), run.pipeline_id)
+    return run.pipeline_id
+
+
+def _work(resources: Resources, pipeline_id: str, watch: Watch) -> None:
+    run = claim_run(resources.engine, pipeline_id, resources.settings.workbench_lease_seconds)
+    with held_lease(run, watch):
+        stored = RunParameters.checked(queries.run_row(resources.engine, pipeline_id)["parameters"])
+        work = RunAtWork(run, stored, resources.settings.run_folder(pipeline_id), resources, watch)
+        run.start(str(runtime.flow_run.id))
+        _work_to_the_end(work)
+
+
+def _as_it_ended(resources: Resources, pipeline_id: str) -> State[Any] | None:
+    """Return the end that the tables tell; None while there is none, or when it was another flow run's work."""
+    row = queries.run_row(resources.engine, pipeline_id)
+    ours = row["prefect_flow_run_id"] in (None, str(runtime.flow_run.id))
+    return state_of(row) if ours else None
+
+
+def work_here(resources: Resources, parameters: RunParameters, pipeline_id: str) -> None:
+    """Work a pending run to its end in this process; raises what ended it."""
+    with using(resources):
+        try:
+            pipeline(pipeline_id=pipeline_id, **parameters.model_dump())
+        except CancelledRun as error:
+            raise RunCancelled(f"run {pipeline_id} was cancelled") from error
+        except (CrashedRun, FailedRun) as error:
+            raise LeaseLost(f"run {pipeline_id} was ended by somebody else: {error}") from error
 
 
 def _work_to_the_end(work: RunAtWork) -> None:

@@ -37,9 +37,9 @@ class Watch:
 
 
 @contextmanager
-def held_lease(run: OwnedRun) -> Iterator[Watch]:
+def held_lease(run: OwnedRun, watch: Watch | None = None) -> Iterator[Watch]:
     """Renew the run's lease in the background while the block lasts."""
-    watch, ended = Watch(), threading.Event()
+    watch, ended = watch or Watch(), threading.Event()
     renewer = threading.Thread(target=_renew, args=(run, watch, ended), name=f"lease {run.pipeline_id}", daemon=True)
     renewer.start()
     try:

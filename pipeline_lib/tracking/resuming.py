@@ -74,6 +74,7 @@ def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
     values: dict[str, Any] = {
         "status": RunStatus.PENDING.value,
         "attempt": attempt,
+        "prefect_flow_run_id": None,
         "lease_owner": run.owner,
         "lease_expires_at": run.lease_end(),
         "started_at": None,
