@@ -5,6 +5,7 @@ WorkbenchError                    exit code 1, shown as one line
 │   ├── InvalidParameter          a parameter is unknown, missing, mistyped or out of range
 │   ├── InvalidSetting            the environment or .env holds something unusable
 │   ├── NotebookRefused           a notebook cannot be executed as it is
+│   ├── ResumeRefused             the run has not ended, or it is not said from which stage (an IllegalTransition, too)
 │   └── UnknownRun                no run has this id, or none fits
 ├── ServiceUnavailable            a component cannot be reached or started (transient)
 ├── InputRejected                 the input as a whole cannot be used
@@ -18,7 +19,6 @@ WorkbenchError                    exit code 1, shown as one line
 ├── RunCancelled                  exit code 130: somebody asked the run to stop
 └── RunStateError                 the run may not go that way
     ├── IllegalTransition         from this state there is no way to that one
-    │   └── ResumeRefused         exit code 2: the run cannot be resumed as asked
     └── LeaseLost                 somebody else decided about this run
 
 `str(error)` is the whole message to a person: what, where, how to mend it.
@@ -32,6 +32,7 @@ class WorkbenchError(Exception):
 
     exit_code = 1
     transient = False
+    stage: str | None = None  # the stage that ended so, once it is known
 
 
 class Refused(WorkbenchError):
@@ -129,10 +130,8 @@ class IllegalTransition(RunStateError):
     """From the present state there is no way to the one asked for. A terminal state is final."""
 
 
-class ResumeRefused(IllegalTransition):
+class ResumeRefused(Refused, IllegalTransition):
     """The run cannot be resumed: it has not ended, or it has completed and no stage is named to go back to."""
-
-    exit_code = 2
 
 
 class LeaseLost(RunStateError):

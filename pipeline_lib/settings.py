@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     dd_service: str = Field("notebook-workbench", description="service tag of metrics and logs")
     dd_version: str = Field("0.1.0", description="version tag of metrics and logs")
     workbench_home: Path = Field(Path(".workbench"), description="runs, services, logs")
+    workbench_notebooks: Path = Field(Path("notebooks"), description="the five stage notebooks")
     workbench_lease_seconds: int = Field(30, ge=2, le=3600, description="after this silence a run has crashed")
     workbench_web_host: str = Field("127.0.0.1", description="where the page listens; elsewhere it wants a token")
     workbench_web_port: int = Field(8787, ge=1, le=65535, description="its TCP port")
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
     def home(self) -> Path:
         """WORKBENCH_HOME, absolute; a relative one is below the project."""
         return (PROJECT / self.workbench_home.expanduser()).resolve()
+
+    @cached_property
+    def notebooks(self) -> Path:
+        """WORKBENCH_NOTEBOOKS, absolute; a relative one is below the project."""
+        return (PROJECT / self.workbench_notebooks.expanduser()).resolve()
 
     def run_folder(self, pipeline_id: str) -> RunFolder:
         return RunFolder(self.home, pipeline_id)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder
@@ -13,13 +14,13 @@ from pipeline_lib.errors import LeaseLost, NotebookFailed, WorkbenchError, is_tr
 from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
 from pipeline_lib.execution.outcome import CellStatus, NotebookError, NotebookOutcome
 from pipeline_lib.execution.recording import record_stage, verified_manifest
-from pipeline_lib.execution.report import render_report
+from pipeline_lib.execution.report import render_report, report_of
 from pipeline_lib.execution.resources import Resources
 from pipeline_lib.logs import in_run, redacted
 from pipeline_lib.parameters import RunParameters
-from pipeline_lib.settings import NOTEBOOKS
 from pipeline_lib.stages.chain import Stage
 from pipeline_lib.tracking.events import Event, EventType
+from pipeline_lib.tracking.failpoints import reach
 from pipeline_lib.tracking.lease import Watch
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import StageStatus
@@ -50,11 +51,12 @@ def run_stage(work: RunAtWork, stage: Stage, may_retry: Callable[[str], bool]) -
         attempt = work.run.stage_started(stage.name)
         log.info("stage started", extra={"attempt": attempt})
         started = time.monotonic()
+        reach("stage_started", stage.name)
         try:
             manifest = _attempt(work, stage, attempt)
         except LeaseLost:
             raise
-        except WorkbenchError as error:
+        except BaseException as error:
             _record_failure(work, stage, error, may_retry)
             raise
         seconds = time.monotonic() - started
@@ -69,14 +71,31 @@ def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
     (folder / MANIFEST).unlink(missing_ok=True)
     name = "notebook" if attempt == 1 else f"notebook.attempt-{attempt}"
     target = folder / f"{name}.ipynb"
-    outcome = execute_notebook(NOTEBOOKS / stage.notebook, target, _injected(work, stage), _options(work, stage))
+    outcome = _execute(work, stage, target)
+    reach("notebook_executed", stage.name)
     if target.exists():
-        render_report(target, folder / f"{name.replace('notebook', 'report')}.html")
+        render_report(target, report_of(target))
     if outcome.error is not None:
         raise _failure(stage, outcome, outcome.error)
     manifest = verified_manifest(work.folder, stage.name)
+    reach("manifest_verified", stage.name)
     record_stage(work.run, work.folder, manifest)
+    reach("stage_completed", stage.name)
     return manifest
+
+
+def _execute(work: RunAtWork, stage: Stage, target: Path) -> NotebookOutcome:
+    """Execute the notebook; what a kernel that did not end well was doing elsewhere ends too."""
+    options = _options(work, stage)
+    source = work.resources.settings.notebooks / stage.notebook
+    ended_well = False
+    try:
+        outcome = execute_notebook(source, target, _injected(work, stage), options)
+        ended_well = outcome.completed
+    finally:
+        if not ended_well:
+            work.resources.end_remains(work.run.pipeline_id, options.environment)
+    return outcome
 
 
 def _injected(work: RunAtWork, stage: Stage) -> dict[str, Any]:
@@ -86,10 +105,11 @@ def _injected(work: RunAtWork, stage: Stage) -> dict[str, Any]:
 def _options(work: RunAtWork, stage: Stage) -> ExecutionOptions:
     return ExecutionOptions(
         deadline_seconds=work.parameters.stage_timeout,
-        environment=work.resources.environment(stage.name, work.parameters),
+        environment=work.resources.environment(work.run.pipeline_id, stage.name, work.parameters),
         observer=StageObserver(work, stage),
         kernels=work.resources.kernels,
         cancel=work.watch.stop,
+        kill=work.watch.kill,
     )
 
 
@@ -97,24 +117,43 @@ def _failure(stage: Stage, outcome: NotebookOutcome, error: NotebookError) -> No
     where = f"cell {error.number}, " if error.number else ""
     message = redacted(f"stage {stage.name}, {where}{error.exception}: {error.value}".strip())
     record = asdict(error) | {"traceback": redacted(error.traceback), "value": redacted(error.value)}
+    record["cell"] = record.pop("number")
     return NotebookFailed(message, error.exception, outcome.status.value, record)
 
 
-def _record_failure(work: RunAtWork, stage: Stage, error: WorkbenchError, may_retry: Callable[[str], bool]) -> None:
-    name = error.exception if isinstance(error, NotebookFailed) else type(error).__name__
-    cancelled = isinstance(error, NotebookFailed) and error.status == CellStatus.CANCELLED
-    status = StageStatus.CANCELLED if cancelled else StageStatus.FAILED
-    record = error_record(error) | {"stage": stage.name.value}
-    work.run.stage_ended_badly(stage.name, status, record, retrying=not cancelled and may_retry(name))
+def _record_failure(work: RunAtWork, stage: Stage, error: BaseException, may_retry: Callable[[str], bool]) -> None:
+    name = exception_name(error)
+    status = StageStatus.CANCELLED if _is_cancelled(work, error) else StageStatus.FAILED
+    if isinstance(error, WorkbenchError):
+        error.stage = stage.name.value
+    retrying = status is StageStatus.FAILED and may_retry(name)
+    work.run.stage_ended_badly(stage.name, status, error_record(error) | {"stage": stage.name.value}, retrying=retrying)
     work.resources.metrics.stage_failed(stage.name, name)
     log.warning("stage ended badly", extra={"error_type": name, "stage_status": status.value})
 
 
+def _is_cancelled(work: RunAtWork, error: BaseException) -> bool:
+    if isinstance(error, NotebookFailed):
+        return error.status == CellStatus.CANCELLED
+    return work.watch.stop.is_set()
+
+
+def exception_name(error: BaseException) -> str:
+    """Return the class name of what went wrong; of a notebook's failure that of the cell's exception."""
+    return error.exception if isinstance(error, NotebookFailed) else type(error).__name__
+
+
 def error_record(error: BaseException) -> dict[str, Any]:
-    """Return an error as JSON for tables, events and page: name and message, and cell, source, traceback if known."""
-    record: Mapping[str, Any] = error.record if isinstance(error, NotebookFailed) else {}
-    name = error.exception if isinstance(error, NotebookFailed) else type(error).__name__
-    return {"name": name, "message": redacted(str(error)), **{k: v for k, v in record.items() if v not in (None, "")}}
+    """Return an error as JSON for tables, events and page: name, message and stage.
+
+    Of a notebook also cell (its number), source, exception, value, traceback, and kernel (code, signal, peak_bytes).
+    """
+    record: dict[str, Any] = {"name": exception_name(error), "message": redacted(str(error))}
+    if isinstance(error, WorkbenchError):
+        record["stage"] = error.stage
+    if isinstance(error, NotebookFailed):
+        record |= error.record
+    return {key: value for key, value in record.items() if value not in (None, "")}
 
 
 def worth_retrying(name: str) -> bool:
@@ -139,6 +178,7 @@ class StageObserver:
         """Record the event, and where the stage is."""
         data = {"cell": number, "cells": total, "source": source_head[:_SOURCE_LENGTH]}
         self._record(Event(EventType.CELL_STARTED, data, self.stage.name))
+        reach("cell_started", self.stage.name)
         self._note({"cell": number, "cells": total}, now=True)
 
     def cell_progress(self, number: int, records: int, total: int | None) -> None:

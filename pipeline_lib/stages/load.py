@@ -68,7 +68,7 @@ def _prepare(database_url: str, schema: str, loading: Mapping[str, str]) -> None
         cursor.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where application_name = %s and datname = current_database() and usename = current_user",
-            (_application(schema),),
+            (loader_name(schema),),
         )
         cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         cursor.execute("select tablename from pg_tables where schemaname = %s", (schema,))
@@ -101,7 +101,7 @@ def _parts(folder: Path, table: str) -> list[Path]:
 def _copy_part(database_url: str, schema: str, table: str, part: Path) -> int:
     """COPY one Parquet file in batches, in binary; return its rows."""
     with adbc.connect(database_url) as connection, connection.cursor() as cursor, pq.ParquetFile(part) as file:
-        cursor.execute("select set_config('application_name', $1, false)", (_application(schema),))
+        cursor.execute("select set_config('application_name', $1, false)", (loader_name(schema),))
         batches = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches(_BATCH))
         rows: int = cursor.adbc_ingest(table, batches, mode="append", db_schema_name=schema)
         connection.commit()
@@ -132,7 +132,7 @@ def _check_count(cursor: Cursor, table: sql.Identifier, name: str, expected: int
         raise ConservationBroken(f"{name} holds {found:,} rows, but {expected:,} were processed")
 
 
-def _application(schema: str) -> str:
+def loader_name(schema: str) -> str:
     """Return the name by which this run's loaders are known to the database."""
     return f"workbench load {schema}"[:63]
 

@@ -1,0 +1,82 @@
+"""A run's way to Spark: a server that answers whenever a stage asks, and sessions that end with their kernels."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+from pipeline_lib.execution import spark_farewell
+from pipeline_lib.services import spark
+from pipeline_lib.services.processes import accepts_connections
+from pipeline_lib.settings import Settings
+
+log = logging.getLogger(__name__)
+_SESSION = "session_id="
+_FAREWELL_SECONDS = 10.0
+
+
+class SparkAccess:
+    """Starts the server in the background at once, and again, when asked, if that failed or the server has died."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._held = ExitStack()
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spark")
+        self._server: Future[str] = self._starter.submit(self._reach)
+
+    def new_session(self) -> str:
+        """Return a URL that opens a session of its own, waiting for the server; raises `ServiceUnavailable`."""
+        if self._server.done() and not self._answers():
+            self._server = self._starter.submit(self._reach)
+        return with_session(self._server.result(), str(uuid.uuid4()))
+
+    def end_session(self, url: str) -> None:
+        """Interrupt what a dead kernel's session still computes, and close it; bounded, and never a failure itself."""
+        if not accepts_connections(*spark.place_of(url)):
+            return
+        command = [sys.executable, "-P", spark_farewell.__file__]
+        environment = os.environ | {"SPARK_REMOTE": url}
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=_FAREWELL_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            log.warning("spark session not ended", extra={"reason": f"no answer for {_FAREWELL_SECONDS:g} s"})
+            return
+        if done.returncode:
+            log.warning("spark session not ended", extra={"reason": done.stderr.decode(errors="replace")[-500:]})
+
+    def close(self) -> None:
+        """Let go of the server; a start that nobody waited for comes to its end first, so that it is stopped, too."""
+        self._server.cancel()
+        self._starter.shutdown(wait=True)
+        self._held.close()
+
+    def _reach(self) -> str:
+        self._held.close()
+        return self._held.enter_context(spark.held(self._settings))
+
+    def _answers(self) -> bool:
+        return self._server.exception() is None and accepts_connections(*spark.place_of(self._server.result()))
+
+
+@contextmanager
+def spark_access(settings: Settings) -> Iterator[SparkAccess]:
+    """Give access to Spark for the block; what was started stops with its last user."""
+    access = SparkAccess(settings)
+    try:
+        yield access
+    finally:
+        access.close()
+
+
+def with_session(url: str, session: str) -> str:
+    """Return a Spark Connect URL with the session's id, which the run so knows too; an id that is there stays."""
+    if _SESSION in url:
+        return url
+    separator = ";" if "/;" in url else "/;"
+    return f"{url.rstrip('/')}{separator}{_SESSION}{session}"
