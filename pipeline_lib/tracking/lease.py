@@ -17,10 +17,15 @@ from pipeline_lib.tracking.events import Event, EventType, append
 from pipeline_lib.tracking.models import Pipeline
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import RunStatus
+from pipeline_lib.tracking.waiting import cancel_waiting
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 2.0
 CRASH = {"name": "Crashed", "message": "the process that ran it ended without a word"}
+NEVER_BEGUN = {
+    "name": "Crashed",
+    "message": "nobody began to work it; `workbench doctor` tells whether a worker is there",
+}
 _ALIVE = [RunStatus.PENDING.value, RunStatus.RUNNING.value]
 
 
@@ -79,22 +84,27 @@ def reap(engine: Engine) -> list[str]:
 def _reap_one(engine: Engine) -> str | None:
     expired = (Pipeline.status.in_(_ALIVE), Pipeline.lease_expires_at < func.clock_timestamp())
     with engine.begin() as connection:
-        query = select(Pipeline.id).where(*expired).limit(1).with_for_update(skip_locked=True)
-        pipeline_id = connection.execute(query).scalar_one_or_none()
-        if pipeline_id is None:
+        query = select(Pipeline.id, Pipeline.status).where(*expired).limit(1).with_for_update(skip_locked=True)
+        row = connection.execute(query).first()
+        if row is None:
             return None
-        error = dict(CRASH)
+        error = dict(NEVER_BEGUN if row.status == RunStatus.PENDING.value else CRASH)
         ending = {"lease_owner": None, "lease_expires_at": None, "finished_at": func.clock_timestamp(), "error": error}
         connection.execute(
-            update(Pipeline).where(Pipeline.id == pipeline_id).values(status=RunStatus.CRASHED.value, **ending)
+            update(Pipeline).where(Pipeline.id == row.id).values(status=RunStatus.CRASHED.value, **ending)
         )
-        end_running_stages(connection, pipeline_id, RunStatus.CRASHED, error)
-        append(connection, pipeline_id, [Event(EventType.RUN_CRASHED, error)])
-    return pipeline_id
+        end_running_stages(connection, row.id, RunStatus.CRASHED, error)
+        append(connection, row.id, [Event(EventType.RUN_CRASHED, error)])
+    return str(row.id)
 
 
 def request_cancel(engine: Engine, pipeline_id: str) -> bool:
-    """Ask the owner of a run to cancel it; returns False when the run has ended already or does not exist."""
+    """Cancel a run that waits at once, or ask the owner of a running one to.
+
+    Returns False when the run has ended already or does not exist.
+    """
+    if cancel_waiting(engine, pipeline_id):
+        return True
     where = (Pipeline.id == pipeline_id, Pipeline.status.in_(_ALIVE))
     with engine.begin() as connection:
         asked = update(Pipeline).where(*where).values(cancel_requested_at=func.clock_timestamp())
