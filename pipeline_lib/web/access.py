@@ -1,0 +1,129 @@
+"""Who may do what: known addresses only, a token where one is set, and proof that a change was meant.
+
+A foreign page in the same browser can send requests here, so the address that was asked (`Host`) and the page that
+asks (`Origin`, `Sec-Fetch-Site`) are checked before anything else, on pages, API and event streams alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+
+from pipeline_lib.settings import Settings
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_SESSION_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Access:
+    """What is checked about a request. `token` opens everything; sessions and form tokens are derived from it."""
+
+    token: str
+    port: int
+    names: frozenset[str]
+    reading_is_free: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Access:
+        """Take the token from the settings, else make one that this home keeps (readable by its owner only)."""
+        given = settings.workbench_web_token
+        port = settings.workbench_web_port
+        names = {f"{name}:{port}" for name in (*_LOOPBACK, settings.workbench_web_host)}
+        names |= {name.strip().lower() for name in settings.workbench_web_names.split(",") if name.strip()}
+        token = given.get_secret_value() if given else kept_token(settings.home / "web" / "token")
+        return cls(token, port, frozenset(names), reading_is_free=given is None)
+
+    @cached_property
+    def cookie(self) -> str:
+        """Cookies do not tell ports apart, so their names do."""
+        return f"workbench_{self.port}"
+
+    def refusal(self, headers: Headers) -> str | None:
+        """Return why a request with these headers is refused whatever it asks for, or None."""
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0].lower() not in self.names:
+            return "this address is not one of this page; see WORKBENCH_WEB_NAMES"
+        origins = headers.getlist("origin")
+        if any(not self._is_own(origin) for origin in origins):
+            return "requests that other pages make are refused"
+        foreign = headers.get("sec-fetch-site", "") == "cross-site"
+        if foreign and headers.get("sec-fetch-mode") != "navigate":
+            return "requests that other pages make are refused"
+        return None
+
+    def _is_own(self, origin: str) -> bool:
+        scheme, _, name = origin.partition("://")
+        return scheme in ("http", "https") and name.lower() in self.names
+
+    def has_token(self, connection: HTTPConnection) -> bool:
+        """Tell whether the request carries the token as `Authorization: Bearer …`."""
+        scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self.is_token(given.strip())
+
+    def is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+
+    def may_read(self, connection: HTTPConnection) -> bool:
+        """Tell whether the request may see anything at all."""
+        return self.reading_is_free or self.session(connection) is not None or self.has_token(connection)
+
+    def session(self, connection: HTTPConnection) -> str | None:
+        """Return the request's session if we have given it, else None."""
+        value = connection.cookies.get(self.cookie, "")
+        return value if hmac.compare_digest(self._signed(value.partition(".")[0]).encode(), value.encode()) else None
+
+    def new_session(self) -> str:
+        """Return the cookie of a new session: a random name and our signature on it."""
+        return self._signed(secrets.token_hex(_SESSION_BYTES))
+
+    def form_token(self, session: str) -> str:
+        """Return what a form of this session has to send back: no foreign page can know it."""
+        return self._mac(f"form {session}")
+
+    def is_form_token(self, connection: HTTPConnection, given: str) -> bool:
+        session = self.session(connection)
+        if session is None:
+            return False
+        return hmac.compare_digest(self.form_token(session).encode(), given.encode("utf-8", "replace"))
+
+    def _signed(self, name: str) -> str:
+        return f"{name}.{self._mac(f'session {name}')}"
+
+    def _mac(self, text: str) -> str:
+        return hmac.new(self.token.encode(), text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def kept_token(path: Path) -> str:
+    """Return the token in this file; makes both when there is none. Two that begin at once agree."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    try:
+        os.link(fresh, path)  # fails when there is one, and is never seen half written
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+    return path.read_text().strip()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address one listens on."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

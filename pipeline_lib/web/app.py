@@ -1,0 +1,96 @@
+"""The application factory: everything is handed in, nothing is global."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Engine
+from starlette.responses import FileResponse
+
+from pipeline_lib.settings import Settings
+from pipeline_lib.web import api, api_files, api_health, pages, pages_changes
+from pipeline_lib.web.access import Access
+from pipeline_lib.web.actions import Actions
+from pipeline_lib.web.context import Context
+from pipeline_lib.web.gate import Gate
+from pipeline_lib.web.limits import BodyLimit
+from pipeline_lib.web.live import Live
+from pipeline_lib.web.problems import Problem, add_handlers
+from pipeline_lib.web.rendering import PLOTLY, PLOTLY_NAME, run_parts, templates
+from pipeline_lib.web.topics import topic_maker
+
+_STATIC = Path(__file__).with_name("static")
+_FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+def create_app(settings: Settings, engine: Engine, actions: Actions) -> FastAPI:
+    """Return the page and its API. The live stream runs while the application's lifespan lasts."""
+    environment = templates()
+    make_topic = topic_maker(lambda own, pipeline_id: run_parts(environment, own, settings, actions, pipeline_id))
+    live = Live(engine.url, make_topic)
+    context = Context(settings, engine, actions, Access.of(settings), live, environment)
+    app = FastAPI(
+        title="Notebook workbench",
+        version=settings.dd_version,
+        lifespan=lambda _app: _living(live),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.context = context
+    for router in (api.router, api_files.router, api_health.router, pages.router, pages_changes.router):
+        app.include_router(router)
+    _add_static(app)
+    _add_description(app)
+    add_handlers(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Gate, access=context.access)
+    return app
+
+
+def _living(live: Live) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def living() -> AsyncIterator[None]:
+        live.start()
+        try:
+            yield
+        finally:
+            live.stop()
+
+    return living()
+
+
+def _add_static(app: FastAPI) -> None:
+    @app.get(f"/static/{PLOTLY_NAME}", include_in_schema=False)
+    def plotly_js() -> FileResponse:
+        return FileResponse(PLOTLY, media_type="text/javascript", headers=_FOREVER)
+
+    app.mount("/static", StaticFiles(directory=_STATIC))
+
+
+def _add_description(app: FastAPI) -> None:
+    """Serve the API's OpenAPI description, in which every error is a problem document."""
+    description: dict[str, Any] = {}
+
+    @app.get(f"{api.BASE}/openapi.json", include_in_schema=False)
+    def openapi() -> dict[str, Any]:
+        if not description:
+            description.update(_described(app))
+        return description
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    schemas = document["components"]["schemas"]
+    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= schemas["Problem"].pop("$defs")
+    bearer = {"type": "http", "scheme": "bearer", "description": "the token that `workbench web` prints"}
+    document["components"]["securitySchemes"] = {"token": bearer}
+    document["security"] = [{"token": []}]
+    return document

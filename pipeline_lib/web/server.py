@@ -1,0 +1,58 @@
+"""Serves the page until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from sqlalchemy import Engine
+
+from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
+from pipeline_lib.settings import Settings
+from pipeline_lib.web.access import Access, is_loopback
+from pipeline_lib.web.actions import Actions
+from pipeline_lib.web.app import create_app
+
+_STOP_SECONDS = 5
+
+
+def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callable[[str, Access], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `on_ready` is told the address once it answers there.
+
+    Raises `InvalidSetting` for an address that others can reach without a token, `ServiceUnavailable` for a taken one.
+    """
+    host, port = settings.workbench_web_host, settings.workbench_web_port
+    if not is_loopback(host) and settings.workbench_web_token is None:
+        raise InvalidSetting(f"WORKBENCH_WEB_HOST: {host} can be reached by others; set WORKBENCH_WEB_TOKEN as well")
+    app = create_app(settings, engine, actions)
+    with _bound(host, port) as listening:
+        name = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{name}:{port}/", app.state.context.access)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        uvicorn.Server(config).run([listening])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raises `ServiceUnavailable`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ServiceUnavailable(f"page at {host}: {error.strerror or error}; mend WORKBENCH_WEB_HOST") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(256)
+    except OSError as error:
+        listening.close()
+        reason = f"{(error.strerror or str(error)).lower()}; choose another WORKBENCH_WEB_PORT"
+        raise ServiceUnavailable(f"page at {host}:{port}: {reason}") from error
+    return listening

@@ -1,0 +1,144 @@
+"""A run as the page shows it: the document everybody shows, and its cells, files and log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine
+
+from pipeline_lib.parameters import StageName
+from pipeline_lib.settings import Settings
+from pipeline_lib.stages.chain import stage_named
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.document import run_document
+from pipeline_lib.tracking.events import EventType
+from pipeline_lib.tracking.models import PipelineEvent
+from pipeline_lib.tracking.states import TERMINAL, RunStatus, StageStatus
+from pipeline_lib.web.files import StageFiles, stage_files
+
+_CELL = "cell."
+
+
+@dataclass
+class CellView:
+    """One cell of the latest attempt. `status` is as execution told it, running until then."""
+
+    number: int
+    head: str
+    status: str = "running"
+    seconds: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class StageView:
+    """One stage: its row, its cells so far, and what it has left."""
+
+    number: int
+    title: str
+    row: Mapping[str, Any]
+    cells: list[CellView]
+    files: StageFiles
+    running_seconds: float | None
+
+    @property
+    def share(self) -> float | None:
+        """How far its records are, 0 to 1, or None where that is not known."""
+        progress = self.row["progress"]
+        records, total = progress.get("records"), progress.get("total")
+        return min(1.0, records / total) if total and records is not None else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a reader wants to see its cells without asking."""
+        return self.row["status"] in (StageStatus.RUNNING, StageStatus.FAILED, StageStatus.CRASHED)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A whole run. `log` are the events that are not about cells; `sequence` is the number of the last event of all."""
+
+    document: Mapping[str, Any]
+    stages: list[StageView]
+    log: list[PipelineEvent]
+    sequence: int
+    ended: bool
+    cancelling: bool
+    running_seconds: float | None
+    conservation: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def run_view(engine: Engine, settings: Settings, pipeline_id: str) -> RunView:
+    """Return everything the run's page shows; raises `UnknownRun`."""
+    # The row before the events: the page then shows at least what its sequence number says.
+    row = queries.run_row(engine, pipeline_id)
+    document = run_document(engine, settings, pipeline_id)
+    events = queries.events_after(engine, pipeline_id)
+    now = datetime.now(UTC)
+    cells = _cells(events)
+    stages = [
+        _stage_view(document["stages"][index], stage, cells.get(stage["name"], []), settings, now)
+        for index, stage in enumerate(queries.stage_rows(engine, pipeline_id))
+    ]
+    ended = RunStatus(document["status"]) in TERMINAL
+    return RunView(
+        document=document,
+        stages=stages,
+        log=[event for event in events if not event.type.startswith(_CELL)],
+        sequence=row["event_sequence"],
+        ended=ended,
+        cancelling=row["cancel_requested_at"] is not None and not ended,
+        running_seconds=None if ended else _since(row["started_at"], now),
+        conservation=[border for stage in document["stages"] for border in stage["conservation"]],
+    )
+
+
+def _stage_view(
+    shown: Mapping[str, Any], row: Mapping[str, Any], cells: list[CellView], settings: Settings, now: datetime
+) -> StageView:
+    name = StageName(row["name"])
+    running = row["status"] == StageStatus.RUNNING
+    for cell in cells:
+        if cell.status == "running" and not running:
+            cell.status = row["status"]
+    return StageView(
+        number=row["position"],
+        title=stage_named(name).title,
+        row=shown,
+        cells=cells,
+        files=stage_files(settings.run_folder(row["pipeline_id"]), name, row),
+        running_seconds=_since(row["started_at"], now) if running else None,
+    )
+
+
+def _cells(events: Iterable[PipelineEvent]) -> dict[str, list[CellView]]:
+    """Return the cells of each stage's latest attempt, in the order in which they ran."""
+    cells: dict[str, list[CellView]] = {}
+    for event in events:
+        if event.type == EventType.STAGE_STARTED and event.stage:
+            cells[event.stage] = []
+        elif event.type.startswith(_CELL) and event.stage:
+            _take_cell(cells.setdefault(event.stage, []), event)
+    return cells
+
+
+def _take_cell(cells: list[CellView], event: PipelineEvent) -> None:
+    data = event.data
+    if event.type == EventType.CELL_STARTED:
+        cells.append(CellView(data["cell"], data.get("source", "")))
+        return
+    cell = next((each for each in reversed(cells) if each.number == data["cell"]), None)
+    if cell is None:
+        return
+    if event.type == EventType.CELL_COMPLETED:
+        cell.status, cell.seconds = "completed", data["seconds"]
+    else:
+        cell.status = data.get("status", "failed")
+        cell.message = f"{data.get('name', '')}: {data.get('message', '')}".strip(": ")
+
+
+def _since(started: datetime | None, now: datetime) -> float | None:
+    return max(0.0, (now - started).total_seconds()) if started else None
