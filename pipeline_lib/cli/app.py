@@ -42,9 +42,9 @@ def create_cli(start_run: StartRun) -> Callable[[], None]:
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pipelines made of notebooks."
     )
     _add_run(app, start_run)
-    from pipeline_lib.cli import looking, stepping, working
+    from pipeline_lib.cli import comparing, looking, stepping, working
 
-    for commands in (looking, working, stepping):
+    for commands in (looking, comparing, working, stepping):
         commands.add_commands(app)
     return lambda: _told_in_one_line(app)
 

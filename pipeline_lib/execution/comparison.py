@@ -1,0 +1,136 @@
+"""Two runs side by side: parameters, counts, rejects, seconds, models, distributions, code; as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Engine
+
+from pipeline_lib.artefacts import RunFolder
+from pipeline_lib.execution.comparison_words import in_words
+from pipeline_lib.parameters import StageName
+from pipeline_lib.settings import Settings
+from pipeline_lib.stages.processed_files import ITEMS, PROCESSED
+from pipeline_lib.stages.shifts import shifts_between
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.document import run_document
+
+Row = dict[str, Any]
+# Ids are unique, extra is free text in JSON; what stage 3 adds besides these follows from columns that are here.
+_COMPARED = (
+    "name", "category", "value", "quantity", "is_active", "customer_country", "total_value", "value_tier",
+)  # fmt: skip
+_NOT_CHOSEN = {"reference_time"}  # the clock differs between any two runs
+
+
+def compare_runs(engine: Engine, settings: Settings, first: str, second: str) -> Row:
+    """Return what differs from run `first` (a) to run `second` (b); `words` says it in sentences, the most first.
+
+    `change` is b - a. Lists hold what differs or was measured in at least one run: parameters, records, rejects,
+    stages, cells and models (seconds), shifts (effect sizes, see pipeline_lib.stages.shifts), code. Raises
+    `UnknownRun`.
+    """
+    a, b = (run_document(engine, settings, each) for each in (first, second))
+    stages_a, stages_b = (_manifests(engine, each) for each in (first, second))
+    document: Row = {
+        "runs": {"a": _head(a), "b": _head(b)},
+        "parameters": _differing(a["parameters"], b["parameters"], leave_out=_NOT_CHOSEN),
+        "records": _pairs(a["records"], b["records"]),
+        "rejects": _pairs(*(_detail(each, StageName.INGEST, "rejects_by_reason", {}) for each in (stages_a, stages_b))),
+        "stages": _pairs(*({stage["name"]: stage["seconds"] for stage in each["stages"]} for each in (a, b))),
+        "cells": _pairs(*(_cell_seconds(engine, each) for each in (first, second))),
+        "models": _pairs(*(_model_seconds(each) for each in (stages_a, stages_b))),
+        "shifts": _shifts(*(settings.run_folder(each) for each in (first, second)), (a, b)),
+        "code": [*_versions(stages_a, stages_b), *_fingerprints(stages_a, stages_b)],
+    }
+    return {"words": in_words(document), **document}
+
+
+def _head(document: Row) -> Row:
+    return {name: document[name] for name in ("pipeline_id", "status", "trigger", "created_at", "seconds")}
+
+
+def _manifests(engine: Engine, pipeline_id: str) -> dict[str, Row]:
+    return {row["name"]: row["manifest"] or {} for row in queries.stage_rows(engine, pipeline_id)}
+
+
+def _detail(manifests: Mapping[str, Row], stage: StageName, name: str, default: Any) -> Any:
+    return manifests[stage.value].get("details", {}).get(name, default)
+
+
+def _pairs(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> list[Row]:
+    names = dict.fromkeys([*a, *b])
+    return [{"name": name, "a": a.get(name), "b": b.get(name), "change": _change(a, b, name)} for name in names]
+
+
+def _change(a: Mapping[str, float | None], b: Mapping[str, float | None], name: str) -> float | None:
+    before, after = a.get(name), b.get(name)
+    return None if before is None or after is None else round(after - before, 3)
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], leave_out: Iterable[str] = ()) -> list[Row]:
+    names = [name for name in dict.fromkeys([*a, *b]) if name not in leave_out and a.get(name) != b.get(name)]
+    return [{"name": name, "a": a.get(name), "b": b.get(name)} for name in names]
+
+
+def _cell_seconds(engine: Engine, pipeline_id: str) -> dict[str, float | None]:
+    """Return seconds by `stage, cell n: source`, of each stage's latest attempt."""
+    heads: dict[tuple[str, int], str] = {}
+    seconds: dict[str, float | None] = {}
+    for event in queries.events_after(engine, pipeline_id):
+        stage = event.stage or ""
+        if event.type == "stage.started":
+            seconds = {name: value for name, value in seconds.items() if not name.startswith(f"{stage}, ")}
+        elif event.type == "cell.started":
+            heads[stage, event.data["cell"]] = event.data["source"].splitlines()[0][:60]
+        elif event.type == "cell.completed":
+            number = event.data["cell"]
+            seconds[f"{stage}, cell {number}: {heads.get((stage, number), '')}"] = event.data["seconds"]
+    return seconds
+
+
+def _model_seconds(manifests: Mapping[str, Row]) -> dict[str, float | None]:
+    models = _detail(manifests, StageName.TRANSFORM, "models", [])
+    return {model["name"]: model["seconds"] for model in models}
+
+
+def _shifts(a: RunFolder, b: RunFolder, documents: tuple[Row, Row]) -> list[Row]:
+    tables = [_records(folder, document) for folder, document in zip((a, b), documents, strict=True)]
+    if tables[0] is None or tables[1] is None:
+        return []
+    return [
+        {"column": each.column, "measure": each.measure, "value": round(each.value, 4), "size": each.size}
+        | {"strength": round(each.strength, 3), "a": each.a, "b": each.b}
+        for each in shifts_between(tables[0], tables[1])
+    ]
+
+
+def _records(folder: RunFolder, document: Row) -> pl.LazyFrame | None:
+    """Return the run's processed records with their age in days at the run's clock, None when it has none."""
+    path = folder.stage(StageName.PROCESS) / PROCESSED / ITEMS
+    if not any(path.glob("*.parquet")):
+        return None
+    clock = datetime.fromisoformat(document["parameters"]["reference_time"])
+    age = (pl.lit(clock) - pl.col("created_at")).dt.total_seconds() / 86_400
+    return pl.scan_parquet(path / "*.parquet").select(*_COMPARED, age_in_days=age)
+
+
+def _versions(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
+    both = [{k: v for each in run.values() for k, v in each.get("versions", {}).items()} for run in (a, b)]
+    return _differing(*both) if all(both) else []
+
+
+def _fingerprints(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
+    """Return the stages whose code or environment hashes differ; only where both runs know them for certain."""
+    found = []
+    for stage in StageName:
+        one, other = (run[stage.value].get("fingerprint") or {} for run in (a, b))
+        for kind in ("code", "environment"):
+            if one and other and one.get(kind) != other.get(kind):
+                found.append(
+                    {"name": f"{kind} of {stage}", "a": str(one.get(kind))[:12], "b": str(other.get(kind))[:12]}
+                )
+    return found
