@@ -119,12 +119,17 @@ class NotebookDocument:
         metadata = self.notebook.cells[index].metadata
         metadata["workbench"] = {**metadata.get("workbench", {}), "status": status, "seconds": round(seconds, 3)}
         metadata["papermill"] = {
-            "status": _PAPERMILL_STATUS.get(status, "failed"),
-            "exception": None if status is CellStatus.NOT_RUN else status not in _PAPERMILL_STATUS,
+            **papermill_mark(status),
             "duration": round(seconds, 3),
             "start_time": metadata["workbench"].get("started_at"),
             "end_time": None if status in (CellStatus.NOT_RUN, CellStatus.RUNNING) else _now(),
         }
+
+
+def papermill_mark(status: CellStatus) -> dict[str, Any]:
+    """Return a cell's status in papermill's words, which know less."""
+    exception = None if status is CellStatus.NOT_RUN else status not in _PAPERMILL_STATUS
+    return {"status": _PAPERMILL_STATUS.get(status, "failed"), "exception": exception}
 
 
 def _error_record(error: NotebookError | None) -> dict[str, Any] | None:

@@ -1,0 +1,116 @@
+"""What is left to do when the process that worked a run has died: whoever looks next does it.
+
+The database learns of the crash from `reap`. Notebook and report then learn it from the run's events, which are truer
+than the last save: a cell is completed when its event says so, killed when it had only started, else it did not run.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from sqlalchemy import Engine, select
+
+from pipeline_lib.artefacts import RunFolder
+from pipeline_lib.execution.amending import amend
+from pipeline_lib.execution.backends import end_backends
+from pipeline_lib.execution.outcome import CellStatus, NotebookError
+from pipeline_lib.execution.stage_run import notebook_of
+from pipeline_lib.parameters import StageName
+from pipeline_lib.settings import Settings
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.events import EventType
+from pipeline_lib.tracking.lease import CRASH, reap
+from pipeline_lib.tracking.models import PipelineEvent, PipelineStage
+from pipeline_lib.tracking.states import StageStatus
+
+log = logging.getLogger(__name__)
+_SETTLED = ".settled"
+_LEFT_BEHIND = (".*.partial", ".processed.*")
+_ENDS = {
+    EventType.CELL_STARTED: CellStatus.KILLED,
+    EventType.CELL_COMPLETED: CellStatus.COMPLETED,
+    EventType.CELL_FAILED: CellStatus.FAILED,
+}
+
+
+def look_after(engine: Engine, settings: Settings) -> list[str]:
+    """Find runs whose owner has died and finish what they left open; returns the ids of those found now.
+
+    Every entry point that shows runs calls this. Safe to repeat, and by several at once.
+    """
+    crashed = reap(engine)
+    for pipeline_id in crashed:
+        end_backends(engine, pipeline_id)
+    for folder, stage, attempt in _crashed_stages(engine, settings):
+        _settle(engine, folder, stage, attempt)
+    return crashed
+
+
+def _crashed_stages(engine: Engine, settings: Settings) -> Iterator[tuple[RunFolder, StageName, int]]:
+    query = select(PipelineStage.pipeline_id, PipelineStage.name, PipelineStage.attempt).where(
+        PipelineStage.status == StageStatus.CRASHED.value
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(query).all()
+    for row in rows:
+        folder, stage = settings.run_folder(row.pipeline_id), StageName(row.name)
+        if folder.stage(stage).is_dir() and not _marker(folder.stage(stage), row.attempt).exists():
+            yield folder, stage, row.attempt
+
+
+def _settle(engine: Engine, folder: RunFolder, stage: StageName, attempt: int) -> None:
+    """Finish one crashed stage; a disk that refuses leaves it to the next who looks."""
+    here = folder.stage(stage)
+    try:
+        _remove_leftovers(here)
+        notebook = notebook_of(here, attempt)
+        if notebook.exists():
+            cells = _cells_of(notebook, _told_cells(engine, folder.pipeline_id, stage))
+            amend(notebook, _error(notebook, cells), cells)
+        _marker(here, attempt).touch()
+    except (OSError, ValueError) as error:
+        log.warning("crashed stage not settled", extra={"stage": stage.value, "error_type": type(error).__name__})
+
+
+def _marker(here: Path, attempt: int) -> Path:
+    return here / f"{_SETTLED}.attempt-{attempt}"
+
+
+def _remove_leftovers(here: Path) -> None:
+    for pattern in _LEFT_BEHIND:
+        for path in here.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _told_cells(engine: Engine, pipeline_id: str, stage: StageName) -> dict[int, CellStatus]:
+    """Return what the events of the stage's last attempt say of its cells, by number."""
+    cells: dict[int, CellStatus] = {}
+    for event in queries.events_after(engine, pipeline_id):
+        if event.stage == stage and event.type == EventType.STAGE_STARTED:
+            cells = {}
+        elif event.stage == stage and EventType(event.type) in _ENDS:
+            cells[event.data["cell"]] = _end_of(event)
+    return cells
+
+
+def _end_of(event: PipelineEvent) -> CellStatus:
+    return CellStatus(event.data.get("status", _ENDS[EventType(event.type)]))
+
+
+def _cells_of(notebook: Path, told: dict[int, CellStatus]) -> dict[int, CellStatus]:
+    """Return the true status of each code cell: as told; a cell that nobody told of has not run, or was passed over."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    code = {number: cell for number, cell in enumerate(cells, 1) if cell.cell_type == "code"}
+    saved = {number: CellStatus(cell.metadata["workbench"]["status"]) for number, cell in code.items()}
+    passed = {number: CellStatus.NOT_RUN if end is CellStatus.RUNNING else end for number, end in saved.items()}
+    return {number: told.get(number, passed[number]) for number in code}
+
+
+def _error(notebook: Path, cells: dict[int, CellStatus]) -> NotebookError:
+    cut = next((number for number, status in cells.items() if status is CellStatus.KILLED), None)
+    source = nbformat.read(notebook, as_version=4).cells[cut - 1].source if cut else ""
+    return NotebookError(CellStatus.KILLED, cut, source, CRASH["name"], CRASH["message"])

@@ -1,0 +1,43 @@
+"""Tells in a saved notebook, and in its report, what became of it after the last save of the process that ran it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from pipeline_lib.artefacts import written_whole
+from pipeline_lib.execution.document import papermill_mark
+from pipeline_lib.execution.outcome import CellStatus, NotebookError
+from pipeline_lib.execution.report import render_report, report_of
+
+_UNSAVED = "The cell was completed; what it showed was not saved any more.\n"
+
+
+def amend(notebook: Path, error: NotebookError, cells: Mapping[int, CellStatus] | None = None) -> None:
+    """Write `error` into a saved notebook as its end, whole, and render its report anew.
+
+    `cells` are the statuses that differ from what was saved, by number from 1. Raises `OSError`, and `ValueError` for
+    a file that is no executed notebook.
+    """
+    document = nbformat.read(notebook, as_version=4)
+    for number, status in (cells or {}).items():
+        _mark(document.cells[number - 1], status)
+    document.metadata["workbench"] |= {"status": error.status, "error": asdict(error)}
+    document.metadata.setdefault("papermill", {})["exception"] = True
+    with written_whole(notebook) as file:
+        file.write(nbformat.writes(document, version=4).encode("utf-8", "backslashreplace"))
+    render_report(document, report_of(notebook))
+
+
+def _mark(cell: NotebookNode, status: CellStatus) -> None:
+    before = CellStatus(cell.metadata["workbench"]["status"])
+    if before is status:
+        return
+    cell.metadata["workbench"]["status"] = status
+    cell.metadata["papermill"] = {**cell.metadata.get("papermill", {}), **papermill_mark(status)}
+    if status is CellStatus.COMPLETED and not cell.outputs:
+        cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=_UNSAVED)]
