@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
@@ -30,6 +30,24 @@ def held(settings: Settings, full: bool = False) -> Iterator[str]:
             return
     with embedded.held("prefect-full" if full else "prefect", settings.home) as state:
         yield str(state.url)
+
+
+@contextmanager
+def reached(settings: Settings) -> Iterator[str]:
+    """Yield the URL of the Prefect API that is up already, while the block lasts; starts nothing.
+
+    Raises `ServiceUnavailable` when there is none, or none that answers.
+    """
+    if settings.prefect_api_url is not None:
+        yield checked(settings.prefect_api_url)
+        return
+    with ExitStack() as stack:
+        for name in ("prefect-full", "prefect"):
+            live = stack.enter_context(embedded.held_if_live(name, settings.home))
+            if live is not None:
+                yield checked(str(live.url))
+                return
+    raise ServiceUnavailable("Prefect: no server is up; `workbench up` starts one")
 
 
 def checked(url: str) -> str:

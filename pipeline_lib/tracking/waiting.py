@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, and_, func, or_, select, update
+from sqlalchemy import Engine, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline_lib.parameters import RunParameters
@@ -80,7 +80,7 @@ def cancel_waiting(engine: Engine, pipeline_id: str) -> bool:
 
 def runs_in_prefect(
     engine: Engine, pipeline_ids: Collection[str], flow_run_ids: Collection[str], ended_seconds: float
-) -> list[RowMapping]:
+) -> list[dict[str, Any]]:
     """Return the runs of these ids or flow runs, those that wait, and those that ended in the last `ended_seconds`.
 
     Rows hold id, status, error, prefect_flow_run_id and `ended_for`, the seconds since the end; the oldest run first.
@@ -94,4 +94,5 @@ def runs_in_prefect(
         and_(Pipeline.prefect_flow_run_id.is_not(None), waits_or_ended),
     )
     with engine.connect() as connection:
-        return list(connection.execute(select(*columns).where(wanted).order_by(Pipeline.created_at)).mappings())
+        rows = connection.execute(select(*columns).where(wanted).order_by(Pipeline.created_at)).mappings()
+        return [{str(name): value for name, value in row.items()} for row in rows]

@@ -1,0 +1,33 @@
+"""Contact with Prefect's API for those who do not work runs themselves; starts no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import PrefectException
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.services import prefect
+from pipeline_lib.settings import Settings
+
+WORK_POOL = "workbench"
+DEPLOYMENT = "pipeline/workbench"
+_SECONDS = 10.0
+
+
+@contextmanager
+def contacted(settings: Settings) -> Iterator[SyncPrefectClient]:
+    """Yield a client of the Prefect that is up; raises `ServiceUnavailable`, also for what fails within the block."""
+    with prefect.reached(settings) as url:
+        once = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}
+        try:
+            with temporary_settings(once), get_client(httpx_settings={"timeout": _SECONDS}, sync_client=True) as client:
+                yield client
+        except (httpx.HTTPError, PrefectException) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ServiceUnavailable(f"Prefect at {prefect.place_of(url)}: {reason}; see `workbench doctor`") from error
