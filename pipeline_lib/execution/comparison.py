@@ -43,7 +43,7 @@ def compare_runs(engine: Engine, settings: Settings, first: str, second: str) ->
         "stages": _pairs(*({stage["name"]: stage["seconds"] for stage in each["stages"]} for each in (a, b))),
         "cells": _pairs(*(_cell_seconds(engine, each) for each in (first, second))),
         "models": _pairs(*(_model_seconds(each) for each in (stages_a, stages_b))),
-        "shifts": _shifts(*(settings.run_folder(each) for each in (first, second)), (a, b)),
+        "shifts": _shifts(settings, a, b),
         "code": [*_versions(stages_a, stages_b), *_fingerprints(stages_a, stages_b)],
     }
     return {"words": in_words(document), **document}
@@ -97,8 +97,8 @@ def _model_seconds(manifests: Mapping[str, Row]) -> dict[str, float | None]:
     return {model["name"]: model["seconds"] for model in models}
 
 
-def _shifts(a: RunFolder, b: RunFolder, documents: tuple[Row, Row]) -> list[Row]:
-    tables = [_records(folder, document) for folder, document in zip((a, b), documents, strict=True)]
+def _shifts(settings: Settings, a: Row, b: Row) -> list[Row]:
+    tables = [_records(settings.run_folder(each["pipeline_id"]), each) for each in (a, b)]
     if tables[0] is None or tables[1] is None:
         return []
     return [

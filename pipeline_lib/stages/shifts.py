@@ -82,7 +82,7 @@ def hedges_g(name: str, a: pl.Series, b: pl.Series) -> Shift:
 
 def stability_index(name: str, a: pl.Series, b: pl.Series) -> Shift:
     """Return the population stability index of b against a."""
-    cuts = sorted({a.quantile(share, "nearest") for share in _DECILES} - {None})
+    cuts = sorted({float(a.quantile(share, "nearest") or 0) for share in _DECILES})
     shares = []
     for sample in (a, b):
         bins = sample.cut(cuts, labels=[str(number) for number in range(len(cuts) + 1)])
@@ -90,7 +90,7 @@ def stability_index(name: str, a: pl.Series, b: pl.Series) -> Shift:
         held = [counts.get(str(number), 0) + 0.5 for number in range(len(cuts) + 1)]
         shares.append([each / sum(held) for each in held])
     value = sum((q - p) * log(q / p) for p, q in zip(*shares, strict=True))
-    return Shift(name, "PSI", value, f"median {a.median():,.2f}", f"median {b.median():,.2f}")
+    return Shift(name, "PSI", value, f"median {_median(a):,.2f}", f"median {_median(b):,.2f}")
 
 
 def cramers_v(name: str, a: dict[object, int], b: dict[object, int]) -> Shift:
@@ -117,6 +117,10 @@ def _commonest(counts: dict[object, int]) -> str:
 
 def _mean(values: pl.Series) -> float:
     return float(values.mean() or 0)  # type: ignore[arg-type]  # a mean of floats is a float
+
+
+def _median(values: pl.Series) -> float:
+    return float(values.median() or 0)  # type: ignore[arg-type]
 
 
 def _variance(values: pl.Series) -> float:
