@@ -4,7 +4,7 @@
     WORKBENCH_FAILPOINT="run_claimed:SIGSTOP"               whatever the stage
 
 Without the variable a place costs one look into a dictionary and does nothing. A signal is all that can be asked for:
-whoever may set a process's environment may send it signals anyway. Kernels are not told the variable.
+whoever may set a process's environment may send it signals anyway.
 """
 
 from __future__ import annotations

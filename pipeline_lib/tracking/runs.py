@@ -18,6 +18,7 @@ from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.tracking.database import patient
 from pipeline_lib.tracking.endings import end_running_stages
 from pipeline_lib.tracking.events import Event, EventType, append, is_written
+from pipeline_lib.tracking.failpoints import reach
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
 from pipeline_lib.tracking.states import TERMINAL, RunStatus, StageStatus, check_run_way
 
@@ -56,6 +57,7 @@ def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_
             )
         )
         connection.execute(insert(PipelineStage), [_pending(run.pipeline_id, stage) for stage in StageName])
+    reach("run_created")
     return run
 
 
@@ -69,6 +71,7 @@ def claim_run(engine: Engine, pipeline_id: str, lease_seconds: int) -> OwnedRun:
         attempt = connection.execute(claim).scalar_one_or_none()
     if attempt is None:
         raise IllegalTransition(f"run {pipeline_id} is not pending; nobody can start it")
+    reach("run_claimed")
     return replace(run, attempt=attempt)
 
 
@@ -97,11 +100,13 @@ class OwnedRun:
         values = {"started_at": _NOW, "prefect_flow_run_id": flow_run_id, "error": None}
         data = {"prefect_flow_run_id": flow_run_id, "attempt": self.attempt}
         self._move(RunStatus.RUNNING, Event(EventType.RUN_STARTED, data), values)
+        reach("run_started")
 
     def complete(self, output_file: str | None, also: Change | None = None) -> None:
         """End the run well; `also` happens in the same transaction (the publication of its marts)."""
         event = Event(EventType.RUN_COMPLETED, {"output_file": output_file})
         self._move(RunStatus.COMPLETED, event, {"output_file": output_file}, also)
+        reach("run_ended")
 
     def end_badly(self, status: RunStatus, error: Mapping[str, Any]) -> None:
         """End the run as failed or cancelled, and say why; a stage that still runs ends with it."""
@@ -177,6 +182,8 @@ class OwnedRun:
             if also is not None:
                 also(connection)
             self._set_run(connection, status=target.value, **values, **ending)
+            if target is RunStatus.COMPLETED:
+                reach("run_published")
 
         self.write([event], change)
 
