@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from pipeline_lib.cli.app import Following, create_cli
-from pipeline_lib.parameters import RunParameters
+from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline_lib.execution.resources import Resources
+    from pipeline_lib.tracking.runs import OwnedRun
+
+log = logging.getLogger(__name__)
 
 _PENDING_SECONDS = 180  # how long a new run may wait for its flow to begin
 _PREFECT_QUIET = {
+    "PREFECT_CLIENT_MAX_RETRIES": "1",  # it mirrors the run; waiting for it would only slow the run down
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # people watch our own progress; Prefect's page has its logs
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLI_WIKI_ENABLED": "false",
@@ -24,7 +34,7 @@ _PREFECT_QUIET = {
 
 def main() -> None:
     """Run the `workbench` command."""
-    create_cli(start_run)()
+    create_cli(start_run, resume_run)()
 
 
 def start_run(parameters: RunParameters, settings: Settings, following: Following) -> str:
@@ -33,22 +43,55 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
     `following` is entered with engine and id as soon as the run is recorded. Raises what ended the run.
     """
     from pipeline_lib.execution.resources import acquired
-    from pipeline_lib.execution.stage_run import error_record
+    from pipeline_lib.execution.reuse import on_former_clock
     from pipeline_lib.tracking.runs import Origin, create_run
+
+    moment = datetime.now(UTC)
+    with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
+        fixed = on_former_clock(resources, parameters).started_at(moment)
+        run = create_run(resources.engine, fixed, Origin(*_started_by()), _PENDING_SECONDS)
+        _work(run, flow_module, resources, following)
+    return run.pipeline_id
+
+
+def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Settings, following: Following) -> str:
+    """Go on with an ended run in this process, from its first stage that does not verify or from `from_stage`.
+
+    Like `start_run`; raises `UnknownRun` and `ResumeRefused` before anything starts.
+    """
+    from pipeline_lib.execution.resources import acquired
+    from pipeline_lib.services import postgres
+    from pipeline_lib.tracking import database
+    from pipeline_lib.tracking.resuming import check_resumable, reopen_run
+
+    with postgres.held(settings) as url:
+        engine = database.connect(url)
+        check_resumable(engine, pipeline_id, from_stage)
+        engine.dispose()
+        with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
+            run = reopen_run(resources.engine, pipeline_id, _PENDING_SECONDS, from_stage)
+            _work(run, flow_module, resources, following)
+    return pipeline_id
+
+
+def _work(run: OwnedRun, flow_module: Future[ModuleType], resources: Resources, following: Following) -> None:
+    """Work a pending run as a flow of Prefect, and without Prefect when that is away (P10)."""
+    from flows import alone
+    from pipeline_lib.execution.stage_run import error_record
     from pipeline_lib.tracking.states import RunStatus
 
-    parameters = parameters.started_at(datetime.now(UTC))
-    with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
-        run = create_run(resources.engine, parameters, Origin(*_started_by()), _PENDING_SECONDS)
-        with following(resources.engine, run.pipeline_id):
-            try:
-                flows = flow_module.result()
-            except BaseException as error:
-                status = RunStatus.CANCELLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
-                run.end_badly(status, error_record(error))
-                raise
-            flows.work_here(resources, parameters, run.pipeline_id)
-    return run.pipeline_id
+    with following(run.engine, run.pipeline_id):
+        try:
+            flows = flow_module.result()
+        except ServiceUnavailable as error:
+            log.warning("Prefect is away, the run goes on without it", extra={"error_type": type(error).__name__})
+            alone.work_alone(resources, run.pipeline_id)
+            return
+        except BaseException as error:
+            status = RunStatus.CANCELLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
+            run.end_badly(status, error_record(error))
+            raise
+        alone.with_or_without_prefect(flows.work_here, resources, run.pipeline_id)
 
 
 def _started_by() -> tuple[str, str | None]:

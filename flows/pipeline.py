@@ -24,19 +24,18 @@ from flows.form import with_fields_of
 from flows.prefect_artifacts import publish_key_figures, publish_report_links
 from flows.prefect_states import state_of
 from pipeline_lib import logs
-from pipeline_lib.errors import IllegalTransition, LeaseLost, NotebookFailed, RunCancelled, WorkbenchError
-from pipeline_lib.execution.recording import complete_run
+from pipeline_lib.errors import IllegalTransition, LeaseLost, RunCancelled
 from pipeline_lib.execution.resources import Resources, acquired
-from pipeline_lib.execution.stage_run import RunAtWork, error_record, run_stage, worth_retrying
+from pipeline_lib.execution.reuse import on_former_clock
+from pipeline_lib.execution.stage_run import RunAtWork, run_stage, worth_retrying
+from pipeline_lib.execution.work import RETRIES, RETRY_SECONDS, claimed, may_end_otherwise, work_run
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import load_settings
 from pipeline_lib.stages.chain import STAGES, Stage, stage_named
 from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.lease import Watch, held_lease
-from pipeline_lib.tracking.runs import Origin, claim_run, create_run
-from pipeline_lib.tracking.states import RunStatus, StageStatus
+from pipeline_lib.tracking.lease import Watch
+from pipeline_lib.tracking.runs import Origin, create_run
 
-RETRIES = 2
 _HANDED_OVER: ContextVar[Resources | None] = ContextVar("resources", default=None)
 _AT_WORK: ContextVar[RunAtWork] = ContextVar("run_at_work")
 
@@ -88,6 +87,7 @@ def _own_resources() -> Iterator[Resources]:
 
 def _recorded(resources: Resources, parameters: RunParameters) -> str:
     """Record the run that Prefect has started by itself, and name the flow run after it; returns its id."""
+    parameters = on_former_clock(resources, parameters)
     run = create_run(resources.engine, parameters, Origin("prefect"), resources.settings.workbench_lease_seconds)
     with get_client(sync_client=True) as client:
         client.set_flow_run_name(UUID(runtime.flow_run.id), run.pipeline_id)
@@ -95,11 +95,8 @@ def _recorded(resources: Resources, parameters: RunParameters) -> str:
 
 
 def _work(resources: Resources, pipeline_id: str, watch: Watch) -> None:
-    run = claim_run(resources.engine, pipeline_id, resources.settings.workbench_lease_seconds)
-    with held_lease(run, watch):
-        stored = RunParameters.checked(queries.run_row(resources.engine, pipeline_id)["parameters"])
-        work = RunAtWork(run, stored, resources.settings.run_folder(pipeline_id), resources, watch)
-        run.start(str(runtime.flow_run.id))
+    with claimed(resources, pipeline_id, watch) as work:
+        work.run.start(str(runtime.flow_run.id))
         _work_to_the_end(work)
 
 
@@ -110,8 +107,9 @@ def _as_it_ended(resources: Resources, pipeline_id: str) -> State[Any] | None:
     return state_of(row) if ours else None
 
 
-def work_here(resources: Resources, parameters: RunParameters, pipeline_id: str) -> None:
+def work_here(resources: Resources, pipeline_id: str) -> None:
     """Work a pending run to its end in this process; raises what ended it."""
+    parameters = RunParameters.checked(queries.run_row(resources.engine, pipeline_id)["parameters"])
     with using(resources):
         try:
             pipeline(pipeline_id=pipeline_id, **parameters.model_dump())
@@ -124,26 +122,10 @@ def work_here(resources: Resources, parameters: RunParameters, pipeline_id: str)
 def _work_to_the_end(work: RunAtWork) -> None:
     token = _AT_WORK.set(work)
     try:
-        for stage in STAGES:
-            _pass_or_run(work, stage)
-        complete_run(work.run, work.folder)
-    except LeaseLost:
-        raise
-    except BaseException as error:
-        _end_badly(work, error)
-        raise
+        work_run(work, lambda stage: _task_for(stage, work.parameters.stage_timeout)(stage.name.value))
     finally:
         _AT_WORK.reset(token)
-        _tell_the_figures(work)
-
-
-def _pass_or_run(work: RunAtWork, stage: Stage) -> None:
-    if work.watch.stop.is_set():
-        raise RunCancelled(f"run {work.run.pipeline_id} was cancelled before stage {stage.name}")
-    if stage.name is StageName.GENERATE and work.parameters.input_file:
-        work.run.stage_passed(stage.name, StageStatus.SKIPPED, f"own input file {work.parameters.input_file}")
-        return
-    _task_for(stage, work.parameters.stage_timeout)(stage.name.value)
+        publish_key_figures(work)
 
 
 def _task_for(stage: Stage, stage_timeout: int) -> Task[[str], None]:
@@ -153,14 +135,13 @@ def _task_for(stage: Stage, stage_timeout: int) -> Task[[str], None]:
 
 
 def _try_again(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    error = state.result(raise_on_failure=False)
-    return worth_retrying(error.exception if isinstance(error, NotebookFailed) else type(error).__name__)
+    return may_end_otherwise(state.result(raise_on_failure=False))
 
 
 @task(
     name="stage",
     retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_delay_seconds=exponential_backoff(backoff_factor=RETRY_SECONDS),
     retry_jitter_factor=0.5,
     retry_condition_fn=_try_again,
     cache_policy=NO_CACHE,
@@ -174,16 +155,3 @@ def _stage_task(stage_name: str) -> None:
         run_stage(work, stage, lambda name: attempts_left and worth_retrying(name))
     finally:
         publish_report_links(work.folder, stage)
-
-
-def _end_badly(work: RunAtWork, error: BaseException) -> None:
-    cancelled = work.watch.stop.is_set()
-    work.run.end_badly(RunStatus.CANCELLED if cancelled else RunStatus.FAILED, error_record(error))
-    if cancelled and isinstance(error, WorkbenchError):
-        raise RunCancelled(f"run {work.run.pipeline_id} was cancelled") from error
-
-
-def _tell_the_figures(work: RunAtWork) -> None:
-    figures = queries.key_figures_of(work.run.engine, work.run.pipeline_id)
-    work.resources.metrics.run_ended(figures, queries.waiting_events(work.run.engine))
-    publish_key_figures(figures)

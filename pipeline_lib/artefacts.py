@@ -92,6 +92,8 @@ class Manifest(BaseModel):
     """What a stage left behind. The stage counts as done only while every artefact still matches it.
 
     `inputs` are the sha256 of what the stage read, by path relative to the run's folder (own input: absolute).
+    `fingerprint` are hashes of all that the result depends on, none where that is not certain; `reused_from` is the
+    run that made the artefacts, empty when it is this one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -104,6 +106,8 @@ class Manifest(BaseModel):
     artefacts: tuple[Artefact, ...]
     details: dict[str, Any]
     versions: dict[str, str]
+    fingerprint: dict[str, str] = {}
+    reused_from: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -158,6 +158,9 @@ class RunParameters(ExportParameters, TransformParameters, ProcessParameters, In
         _counted_in("seconds"),
         Field(ge=1, le=7 * 86_400, description="seconds a stage may take before it is ended"),
     ] = 3_600
+    reuse: Annotated[
+        bool, Field(description="take over results of earlier runs made with equal code, parameters and inputs")
+    ] = False
 
     def started_at(self, moment: datetime) -> Self:
         """Fix the run's clock: an empty reference time becomes the moment the run starts."""

@@ -7,15 +7,17 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from pipeline_lib import logs
+from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.cli.options import asked_for, parameter_options
 from pipeline_lib.cli.output import Json, print_json
 from pipeline_lib.errors import WorkbenchError
-from pipeline_lib.parameters import RunParameters
+from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,12 +38,21 @@ class StartRun(Protocol):
     def __call__(self, parameters: RunParameters, settings: Settings, following: Following) -> str: ...
 
 
-def create_cli(start_run: StartRun) -> Callable[[], None]:
-    """Return the command; `start_run` is handed in by the composition file."""
+class ResumeRun(Protocol):
+    """Goes on with an ended run and returns its id; raises `ResumeRefused` before anything starts."""
+
+    def __call__(
+        self, pipeline_id: str, from_stage: StageName | None, settings: Settings, following: Following
+    ) -> str: ...
+
+
+def create_cli(start_run: StartRun, resume_run: ResumeRun) -> Callable[[], None]:
+    """Return the command; `start_run` and `resume_run` are handed in by the composition file."""
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pipelines made of notebooks."
     )
     _add_run(app, start_run)
+    _add_resume(app, resume_run)
     from pipeline_lib.cli import comparing, looking, stepping, working
 
     for commands in (looking, comparing, working, stepping):
@@ -68,7 +79,7 @@ def _add_run(app: typer.Typer, start_run: StartRun) -> None:
         parameters = asked_for(given, set_ or [])
         settings = load_settings()
         logs.configure(settings)
-        _run_and_show(start_run, parameters, settings, as_json)
+        _work_and_show(partial(start_run, parameters, settings), settings, as_json)
 
     own = [each for each in inspect.signature(run, eval_str=True).parameters.values() if each.name != "given"]
     own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
@@ -78,12 +89,25 @@ def _add_run(app: typer.Typer, start_run: StartRun) -> None:
     app.command()(run)
 
 
-def _run_and_show(start_run: StartRun, parameters: RunParameters, settings: Settings, as_json: bool) -> None:
+def _add_resume(app: typer.Typer, resume_run: ResumeRun) -> None:
+    @app.command()
+    def resume(
+        pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")],
+        from_: Annotated[StageName | None, typer.Option("--from", help="run this stage and all after it again")] = None,
+        as_json: Json = False,
+    ) -> None:
+        """Go on with a run that has ended, from its first stage whose result does not verify."""
+        settings = load_settings()
+        logs.configure(settings)
+        _work_and_show(partial(resume_run, checked_run_id(pipeline_id), from_, settings), settings, as_json)
+
+
+def _work_and_show(work: Callable[[Following], str], settings: Settings, as_json: bool) -> None:
     from pipeline_lib.cli.live import Follower
 
     follower = Follower(settings, quiet=as_json)
     try:
-        start_run(parameters, settings, follower.following)
+        work(follower.following)
     finally:
         if as_json and follower.document is not None:
             print_json(follower.document)

@@ -24,6 +24,8 @@ def parameter_options(model: type[BaseModel]) -> list[inspect.Parameter]:
 
 def _annotation(name: str, field: FieldInfo) -> Any:
     flag = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        return Annotated[bool | None, typer.Option(flag, help=field.description, show_default=False)]
     return Annotated[str | None, typer.Option(flag, metavar=_metavar(field), help=_help(field), show_default=False)]
 
 

@@ -74,13 +74,27 @@ def run_summary(document: Mapping[str, Any]) -> RenderableType:
     """Return what stands at the end of a run: outcome, stages, conservation, files."""
     title = Text.assemble("\nRun ", (document["pipeline_id"], "bold"), " ", status_text(document["status"]))
     title.append(f" in {seconds_text(document['seconds'])}\n" if document["seconds"] is not None else "\n")
-    return Group(title, stages_table(document), Text(), _conservation(document), *_error(document), _files(document))
+    return Group(
+        title,
+        stages_table(document),
+        Text(),
+        *_ledger(document),
+        _conservation(document),
+        *_error(document),
+        _files(document),
+    )
 
 
 def _conservation(document: Mapping[str, Any]) -> Text:
     borders = [border for stage in document["stages"] for border in stage["conservation"]]
     lines = [f"  {'✓' if each['holds'] else '✗'} {each['name']}: {each['left']:,}" for each in borders]
     return Text("\n".join(["Row conservation", *(lines or ["  nothing checked yet"])]))
+
+
+def _ledger(document: Mapping[str, Any]) -> list[Text]:
+    """Say why stages were reused, skipped or run again; nothing where there is nothing to say."""
+    lines = [f"  {stage['name']}: {stage['reason']}" for stage in document["stages"] if stage["reason"]]
+    return [Text("\n".join(["Why", *lines, ""]))] if lines else []
 
 
 def _error(document: Mapping[str, Any]) -> list[Text]:

@@ -49,10 +49,11 @@ def counts_before(folder: RunFolder, stage: StageName) -> dict[str, int]:
 
 def record_stage(run: OwnedRun, folder: RunFolder, manifest: Manifest) -> None:
     """Write a verified stage as completed, and announce its dataset to the event bus."""
-    run.stage_completed(manifest.stage, manifest, _announcement(folder, manifest))
+    run.stage_completed(manifest.stage, manifest, announcement(folder, manifest))
 
 
-def _announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
+def announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
+    """Return what a stage tells the event bus of its dataset; None for stages that announce none."""
     kind = _ANNOUNCED.get(manifest.stage)
     if kind is None:
         return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from pipeline_lib.execution.backends import client_environment, end_backends
+from pipeline_lib.execution.fingerprint import Code
 from pipeline_lib.execution.kernels import Kernels
 from pipeline_lib.execution.spark_access import SparkAccess, spark_access
 from pipeline_lib.execution.warm import warm_kernels
@@ -33,6 +34,7 @@ class Resources:
     spark: SparkAccess
     kernels: Kernels
     metrics: Metrics
+    code: Code
 
     def environment(self, pipeline_id: str, stage: StageName, parameters: RunParameters) -> dict[str, str]:
         """Return the environment of a stage's kernel: where things are, and the secrets that open them."""
@@ -60,6 +62,7 @@ def acquired(settings: Settings) -> Iterator[Resources]:
 
     Raises `ServiceUnavailable` for the database at once; for Spark where a stage first waits for it.
     """
+    code = Code.as_it_is(settings.notebooks)  # before any kernel imports it
     with ExitStack() as stack:
         spark = stack.enter_context(spark_access(settings))
         kernels = stack.enter_context(warm_kernels())
@@ -68,4 +71,4 @@ def acquired(settings: Settings) -> Iterator[Resources]:
         stack.callback(engine.dispose)
         stack.enter_context(relaying(engine, broker.parameters(settings)))
         client = stack.enter_context(statsd.client(settings))
-        yield Resources(settings, engine, database_url, spark, kernels, Metrics(client))
+        yield Resources(settings, engine, database_url, spark, kernels, Metrics(client), code)

@@ -77,11 +77,18 @@ def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
         render_report(target, report_of(target))
     if outcome.error is not None:
         raise _failure(stage, outcome, outcome.error)
-    manifest = verified_manifest(work.folder, stage.name)
+    manifest = _with_fingerprint(work, stage, verified_manifest(work.folder, stage.name))
     reach("manifest_verified", stage.name)
     record_stage(work.run, work.folder, manifest)
     reach("stage_completed", stage.name)
     return manifest
+
+
+def _with_fingerprint(work: RunAtWork, stage: Stage, manifest: Manifest) -> Manifest:
+    fingerprint = work.resources.code.fingerprint(stage, work.parameters, manifest.inputs)
+    marked = manifest.model_copy(update={"fingerprint": fingerprint})
+    marked.write(work.folder.stage(stage.name))
+    return marked
 
 
 def _execute(work: RunAtWork, stage: Stage, target: Path) -> NotebookOutcome:

@@ -80,7 +80,8 @@ def stage_result(build: Build, rows: Mapping[str, int], folder: Path) -> StageRe
     """Write the marts' rows to marts.json, the same bytes for the same marts, and sum the stage up."""
     with written_whole(folder / MARTS_FILE) as file:
         file.write(json.dumps(dict(rows), indent=2).encode())
-    return StageResult({"transformed": rows["item_metrics"]}, {MARTS_FILE: None}, build.details())
+    details = {**build.details(), "marts": dict(rows)}
+    return StageResult({"transformed": rows["item_metrics"]}, {MARTS_FILE: None}, details)
 
 
 def _check_sources(connection: Connection, schema: str) -> None:

@@ -122,6 +122,12 @@ def redo_stages(run: OwnedRun, reasons: Mapping[StageName, str]) -> None:
     run.write([], change)
 
 
+def explain_stage(run: OwnedRun, stage: StageName, reason: str) -> None:
+    """Say in the ledger why a stage runs; raises `LeaseLost`."""
+    where = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == stage.value)
+    run.write([], lambda connection: connection.execute(update(PipelineStage).where(*where).values(reason=reason)))
+
+
 def _forget(connection: Connection, pipeline_id: str, stage: StageName, reason: str) -> None:
     where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage.value)
     connection.execute(update(PipelineStage).where(*where).values(**_UNDONE, reason=reason))

@@ -1,0 +1,45 @@
+"""Works a run without Prefect, which only mirrors it: when Prefect is away, the run's outcome is the same (P10)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from flows.cancellation import cancelled_by_signals
+from pipeline_lib.errors import WorkbenchError
+from pipeline_lib.execution.resources import Resources
+from pipeline_lib.execution.work import claimed, execute_with_retries, work_run
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.lease import Watch
+from pipeline_lib.tracking.states import RunStatus
+
+log = logging.getLogger(__name__)
+
+
+def work_alone(resources: Resources, pipeline_id: str) -> None:
+    """Work a pending run to its end in this process; raises what ended it."""
+    watch = Watch()
+    with cancelled_by_signals(watch.stop), claimed(resources, pipeline_id, watch) as work:
+        work.run.start()
+        work_run(work, partial(execute_with_retries, work))
+
+
+def with_or_without_prefect(
+    work_here: Callable[[Resources, str], None], resources: Resources, pipeline_id: str
+) -> None:
+    """Work a pending run by Prefect's flow `work_here`; what goes wrong in Prefect alone is no end of the run.
+
+    Raises what ended the run.
+    """
+    try:
+        work_here(resources, pipeline_id)
+    except WorkbenchError:
+        raise
+    except Exception as error:
+        status = queries.run_row(resources.engine, pipeline_id)["status"]
+        if status not in (RunStatus.PENDING, RunStatus.COMPLETED):
+            raise
+        log.warning("Prefect is away", extra={"error_type": type(error).__name__, "run_status": status})
+        if status == RunStatus.PENDING:
+            work_alone(resources, pipeline_id)

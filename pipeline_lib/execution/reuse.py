@@ -1,0 +1,158 @@
+"""Spares a new run (`--reuse`) the stages that an earlier one did with equal code, parameters, inputs, environment.
+
+Files are linked, tables copied, and all of it is verified in its new place: the runs stay independent of each other.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy import Engine, Row, select
+from sqlalchemy.exc import DBAPIError
+
+from pipeline_lib.artefacts import Manifest, schema_of, sha256_of
+from pipeline_lib.errors import ManifestBroken
+from pipeline_lib.execution.proof import counted, inputs_of
+from pipeline_lib.execution.recording import announcement, verified_manifest
+from pipeline_lib.execution.report import report_of
+from pipeline_lib.execution.resources import Resources
+from pipeline_lib.execution.stage_run import RunAtWork
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.stages.chain import Stage, stage_named
+from pipeline_lib.stages.run_schema import check_tables, copy_tables, tables_left
+from pipeline_lib.tracking.models import Pipeline, PipelineStage
+from pipeline_lib.tracking.resuming import explain_stage
+from pipeline_lib.tracking.states import StageStatus
+
+log = logging.getLogger(__name__)
+_CANDIDATES = 20
+_DONE = (StageStatus.COMPLETED.value, StageStatus.REUSED.value)
+_FOR_EACH_RUN = "run: its output names the run, so every run writes its own"
+
+Former = Row[tuple[str, dict[str, object], int]]
+
+
+def reuse_former(work: RunAtWork, stage: Stage) -> bool:
+    """Take over an earlier run's equal result, if there is one that verifies, and record the stage as reused.
+
+    Returns whether it did; if not, the stage's reason says what differs from the newest earlier result. A resumed
+    run goes on from its own results only.
+    """
+    if work.run.attempt > 1:
+        return False
+    if stage.name is StageName.EXPORT:
+        explain_stage(work.run, stage.name, _FOR_EACH_RUN)
+        return False
+    inputs = inputs_of(work.folder, stage.name, work.parameters.input_file)
+    wanted = work.resources.code.fingerprint(stage, work.parameters, inputs)
+    formers = _former_results(work.run.engine, stage.name)
+    for former in formers:
+        if wanted and former.manifest.get("fingerprint") == wanted and _is_taken_over(work, former):
+            return True
+    explain_stage(work.run, stage.name, _difference(wanted, formers))
+    return False
+
+
+def on_former_clock(resources: Resources, parameters: RunParameters) -> RunParameters:
+    """Return the parameters of a new run with the clock of the newest run whose first stage it could reuse.
+
+    Only when reuse is asked for and no reference time is given: every run's own clock would make every result new.
+    """
+    if not parameters.reuse or parameters.reference_time:
+        return parameters
+    own = parameters.input_file
+    first = stage_named(StageName.INGEST if own else StageName.GENERATE)
+    inputs = {own: sha256_of(Path(own))} if own else {}
+    for former in _former_results(resources.engine, first.name):
+        manifest = Manifest.model_validate(former.manifest)
+        clocked = parameters.model_copy(update={"reference_time": manifest.parameters["reference_time"]})
+        if manifest.fingerprint and resources.code.fingerprint(first, clocked, inputs) == manifest.fingerprint:
+            return clocked
+    return parameters
+
+
+def _former_results(engine: Engine, stage: StageName) -> list[Former]:
+    query = (
+        select(PipelineStage.pipeline_id, PipelineStage.manifest, PipelineStage.attempt)
+        .join(Pipeline)
+        .where(PipelineStage.name == stage.value, PipelineStage.status.in_(_DONE), PipelineStage.manifest.is_not(None))
+        .order_by(Pipeline.created_at.desc(), Pipeline.id.desc())
+        .limit(_CANDIDATES)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(query))
+
+
+def _is_taken_over(work: RunAtWork, former: Former) -> bool:
+    """A result that cannot be had, or does not verify, is no reason to fail: the stage runs then."""
+    try:
+        manifest = _taken_over(work, former)
+    except (ManifestBroken, OSError, DBAPIError) as error:
+        log.warning("result not reused", extra={"former": former.pipeline_id, "error_type": type(error).__name__})
+        return False
+    clock = manifest.parameters.get("reference_time")
+    told = f", on its clock {clock}" if clock else ""
+    reason = f"verified: {counted(len(manifest.artefacts), 'artefact')} of run {former.pipeline_id}{told}"
+    work.run.stage_reused(manifest, reason, announcement(work.folder, manifest))
+    return True
+
+
+def _taken_over(work: RunAtWork, former: Former) -> Manifest:
+    found = Manifest.model_validate(former.manifest)
+    maker = found.reused_from or former.pipeline_id
+    manifest = found.model_copy(update={"pipeline_id": work.run.pipeline_id, "reused_from": maker})
+    origin = work.resources.settings.run_folder(former.pipeline_id).stage(manifest.stage)
+    folder = work.folder.stage(manifest.stage)
+    _copy_tables(work.run.engine, manifest, former.pipeline_id)
+    for artefact in manifest.artefacts:
+        _link(origin / artefact.path, folder / artefact.path)
+    _link_notebook(origin, folder, former.attempt)
+    manifest.write(folder)
+    return verified_manifest(work.folder, manifest.stage)
+
+
+def _copy_tables(engine: Engine, manifest: Manifest, former: str) -> None:
+    tables = tables_left(manifest.stage, manifest.details)
+    if tables:
+        target = schema_of(manifest.pipeline_id)
+        with engine.begin() as connection:
+            copy_tables(connection, manifest.stage, schema_of(former), target)
+            check_tables(connection, target, tables)
+
+
+def _link_notebook(origin: Path, folder: Path, attempt: int) -> None:
+    """Show the notebook that made the result, and its report, as this run's; they name the run that executed them."""
+    made = origin / ("notebook.ipynb" if attempt <= 1 else f"notebook.attempt-{attempt}.ipynb")
+    for source, target in ((made, folder / "notebook.ipynb"), (report_of(made), folder / "report.html")):
+        if source.exists():
+            _link(source, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Put one file in its place under a second name; a copy where the disk cannot link. Files are never edited."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            raise
+        shutil.copyfile(source, target)
+
+
+def _difference(wanted: Mapping[str, str], formers: list[Former]) -> str:
+    """Say why nothing was reused, as against the newest earlier result."""
+    if not wanted:
+        return "run: code changed while the run went on"
+    for former in formers:
+        found = former.manifest.get("fingerprint")
+        if isinstance(found, dict) and found:
+            differing = [part for part in wanted if wanted[part] != found.get(part)]
+            told = f"other {' and '.join(differing)} than in" if differing else "no whole result is left of"
+            return f"run: {told} run {former.pipeline_id}"
+    return "run: no earlier result to compare with"

@@ -1,0 +1,93 @@
+"""Works a run from its claim to its end, whoever executes the stages: Prefect's tasks, or nobody but ourselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import stamina
+
+from pipeline_lib.errors import LeaseLost, RunCancelled, WorkbenchError
+from pipeline_lib.execution.recording import complete_run
+from pipeline_lib.execution.resources import Resources
+from pipeline_lib.execution.resume import reuse_proven
+from pipeline_lib.execution.reuse import reuse_former
+from pipeline_lib.execution.stage_run import RunAtWork, error_record, exception_name, run_stage, worth_retrying
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.stages.chain import STAGES, Stage
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.lease import Watch, held_lease
+from pipeline_lib.tracking.runs import claim_run
+from pipeline_lib.tracking.states import RunStatus, StageStatus
+
+RETRIES = 2
+RETRY_SECONDS = 2.0
+
+Execute = Callable[[Stage], None]
+
+
+@contextmanager
+def claimed(resources: Resources, pipeline_id: str, watch: Watch) -> Iterator[RunAtWork]:
+    """Take over a pending run and hold its lease while the block lasts; raises `IllegalTransition`."""
+    settings, engine = resources.settings, resources.engine
+    run = claim_run(engine, pipeline_id, settings.workbench_lease_seconds)
+    with held_lease(run, watch):
+        stored = RunParameters.checked(queries.run_row(engine, pipeline_id)["parameters"])
+        yield RunAtWork(run, stored, settings.run_folder(pipeline_id), resources, watch)
+
+
+def work_run(work: RunAtWork, execute: Execute) -> None:
+    """Take a running run through its stages to its end, by `execute` where a stage has to run.
+
+    Raises what ended the run, after it is recorded; `LeaseLost` when somebody else has decided about it.
+    """
+    try:
+        done = reuse_proven(work) if work.run.attempt > 1 else frozenset()
+        for stage in STAGES:
+            if stage.name not in done:
+                _pass_or_execute(work, stage, execute)
+        complete_run(work.run, work.folder)
+    except LeaseLost:
+        raise
+    except BaseException as error:
+        _end_badly(work, error)
+        raise
+    finally:
+        figures = queries.key_figures_of(work.run.engine, work.run.pipeline_id)
+        work.resources.metrics.run_ended(figures, queries.waiting_events(work.run.engine))
+
+
+def execute_with_retries(work: RunAtWork, stage: Stage) -> None:
+    """Run a stage in this thread, and again, up to twice, when its end may be another next time."""
+    attempts = stamina.retry_context(
+        on=may_end_otherwise, attempts=RETRIES + 1, timeout=None, wait_initial=RETRY_SECONDS, wait_jitter=RETRY_SECONDS
+    )
+    for attempt in attempts:
+        with attempt:
+            run_stage(work, stage, partial(_another_follows, attempt.num))
+
+
+def _another_follows(attempt: int, name: str) -> bool:
+    return attempt <= RETRIES and worth_retrying(name)
+
+
+def may_end_otherwise(error: Exception) -> bool:
+    """Tell whether a stage that ended with this error is worth another attempt."""
+    return worth_retrying(exception_name(error))
+
+
+def _pass_or_execute(work: RunAtWork, stage: Stage, execute: Execute) -> None:
+    if work.watch.stop.is_set():
+        raise RunCancelled(f"run {work.run.pipeline_id} was cancelled before stage {stage.name}")
+    if stage.name is StageName.GENERATE and work.parameters.input_file:
+        work.run.stage_passed(stage.name, StageStatus.SKIPPED, f"own input file {work.parameters.input_file}")
+    elif not (work.parameters.reuse and reuse_former(work, stage)):
+        execute(stage)
+
+
+def _end_badly(work: RunAtWork, error: BaseException) -> None:
+    cancelled = work.watch.stop.is_set()
+    work.run.end_badly(RunStatus.CANCELLED if cancelled else RunStatus.FAILED, error_record(error))
+    if cancelled and isinstance(error, WorkbenchError):
+        raise RunCancelled(f"run {work.run.pipeline_id} was cancelled") from error
