@@ -1,4 +1,4 @@
-"""What notebooks import: `open_stage`, and the tuning form of the first one."""
+"""What the stages' notebooks import: `open_stage`, and the tuning form."""
 
 from pipeline_lib.workbench.form import tuning_form
 from pipeline_lib.workbench.session import StageSession, open_stage

@@ -8,7 +8,6 @@ services it needs for as long as the kernel lives, and records the stage itself,
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -22,13 +21,13 @@ from pipeline_lib.artefacts import Manifest, RunFolder, StageResult, describe_ar
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.execution.recording import complete_if_done, counts_before, record_stage, verified_manifest
 from pipeline_lib.parameters import STAGE_PARAMETERS, IngestParameters, RunParameters, StageName, StageParameters
-from pipeline_lib.services import postgres, spark
-from pipeline_lib.settings import Settings, load_settings
 from pipeline_lib.stages.chain import stage_before
 from pipeline_lib.stages.conservation import check_borders
-from pipeline_lib.tracking import database, queries
+from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from pipeline_lib.tracking.states import StageStatus
+from pipeline_lib.workbench.by_hand import StageByHand, stage_by_hand
+from pipeline_lib.workbench.kernel import KernelServices, kernel_services
 from pipeline_lib.workbench.progress import CellProgress
 
 if TYPE_CHECKING:
@@ -43,14 +42,11 @@ def open_stage(pipeline_id: str, parameters: StageParameters) -> StageSession:
     Without a `pipeline_id` it works on the newest run that has the stage's input; the first stage, and ingestion of
     an own file, start a new run. Raises `UnknownRun` when there is none, and what reaching the database raises.
     """
-    settings = load_settings()
-    services = ExitStack()
-    database_url = services.enter_context(postgres.held(settings))
-    engine = database.connect(database_url)
+    services = kernel_services()
     stage = next(name for name, model in STAGE_PARAMETERS.items() if type(parameters) is model)
-    run_id = pipeline_id or _find_run(engine, stage, parameters)
-    row = queries.run_row(engine, run_id)
-    session = StageSession(settings, engine, services, row, stage, _on_clock(parameters, row), database_url)
+    run_id = pipeline_id or _find_run(services.engine, stage, parameters)
+    row = queries.run_row(services.engine, run_id)
+    session = StageSession(services, row, stage, _on_clock(parameters, row))
     session.begin()
     return session
 
@@ -66,10 +62,10 @@ def _find_run(engine: Engine, stage: StageName, parameters: StageParameters) -> 
     before = stage_before(stage)
     if before is None or (isinstance(parameters, IngestParameters) and parameters.input_file):
         return _new_run(engine, stage, parameters)
-    newest = queries.latest_run(engine, done=before)
-    if newest is None:
+    newest = queries.runs_ready_for(engine, before, limit=1)
+    if not newest:
         raise UnknownRun(f"no run has a finished stage {before} yet: run its notebook first, or `workbench run`")
-    return newest
+    return str(newest[0]["id"])
 
 
 def _new_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
@@ -83,13 +79,10 @@ def _new_run(engine: Engine, stage: StageName, parameters: StageParameters) -> s
 class StageSession:
     """One stage of one run, open in a notebook."""
 
-    settings: Settings
-    engine: Engine
-    services: ExitStack
+    services: KernelServices
     run: queries.Row
     stage: StageName
     parameters: Any
-    database_url: str
     shown: CellProgress = field(default_factory=CellProgress)
 
     def __repr__(self) -> str:
@@ -120,7 +113,7 @@ class StageSession:
     @property
     def run_folder(self) -> RunFolder:
         """Where all stages of the run keep their artefacts."""
-        return self.settings.run_folder(self.pipeline_id)
+        return self.services.settings.run_folder(self.pipeline_id)
 
     @property
     def folder(self) -> Path:
@@ -133,13 +126,15 @@ class StageSession:
         own = self.run["parameters"]["input_file"]
         return Path(own) if own else self.artefact(StageName.GENERATE)
 
-    @cached_property
-    def spark(self) -> SparkSession:
-        """A Spark session on the run's Spark Connect server."""
-        from pyspark.sql.connect.session import SparkSession
+    @property
+    def database_url(self) -> str:
+        """The database that holds the run's schema."""
+        return self.services.database_url
 
-        url = self.services.enter_context(spark.held(self.settings))
-        return SparkSession.builder.remote(url).create()
+    @property
+    def spark(self) -> SparkSession:
+        """The kernel's Spark session."""
+        return self.services.spark
 
     def manifest(self, stage: StageName) -> Manifest:
         """Return what an earlier stage of this run left behind; raises `ManifestBroken` when it has not."""
@@ -153,7 +148,7 @@ class StageSession:
         """Make the stage's folder; by hand, also record that the stage is being worked on."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.headless:
-            self._by_hand.stage_started(self.stage, interactive=True)
+            self._by_hand.started()
 
     def progress(self, done: int, total: int | None) -> None:
         """Show how far the running cell is, here and to everybody who watches the run."""
@@ -189,13 +184,17 @@ class StageSession:
             return pd.DataFrame(borders).set_index("name")
         return pd.DataFrame({"records": manifest.counts})
 
-    @property
-    def _by_hand(self) -> OwnedRun:
-        return OwnedRun(self.engine, self.pipeline_id, owner=None, lease_seconds=0)
+    @cached_property
+    def _by_hand(self) -> StageByHand:
+        owned = OwnedRun(self.services.engine, self.pipeline_id, owner=None, lease_seconds=0)
+        return stage_by_hand(self.run, owned, self.stage)
 
     def _record(self) -> None:
-        record_stage(self._by_hand, self.run_folder, verified_manifest(self.run_folder, self.stage))
-        complete_if_done(self._by_hand, self.run_folder)
+        run = self._by_hand.run
+        verified = verified_manifest(self.run_folder, self.stage)
+        self._by_hand.finishing()
+        record_stage(run, self.run_folder, verified)
+        complete_if_done(run, self.run_folder)
 
     def _inputs(self) -> dict[str, str]:
         before = stage_before(self.stage)
