@@ -30,11 +30,15 @@ _PREFECT_QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLI_WIKI_ENABLED": "false",
 }
+_WORKER = {
+    "PREFECT_WORKER_QUERY_SECONDS": "2",  # a person who clicked waits for it
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
+}
 
 
 def main() -> None:
     """Run the `workbench` command."""
-    create_cli(start_run, resume_run)()
+    create_cli(start_run, resume_run, work)()
 
 
 def start_run(parameters: RunParameters, settings: Settings, following: Following) -> str:
@@ -100,6 +104,14 @@ def _started_by() -> tuple[str, str | None]:
     return trigger, key or None
 
 
+def work(settings: Settings, limit: int) -> None:
+    """Work what stands in Prefect's queue, up to `limit` pipelines at once, until a signal ends it."""
+    with ExitStack() as held:
+        _reach_prefect(settings, held, full=True)
+        os.environ.update(_WORKER | {"WORKBENCH_HOME": str(settings.home)})
+        importlib.import_module("flows.worker").work(settings, limit)
+
+
 @contextmanager
 def _flow_in_background(settings: Settings) -> Iterator[Future[ModuleType]]:
     """Reach or start Prefect and import the flow while the caller does other things: each takes seconds."""
@@ -108,9 +120,17 @@ def _flow_in_background(settings: Settings) -> Iterator[Future[ModuleType]]:
 
 
 def _load_flow(settings: Settings, held: ExitStack) -> ModuleType:
+    _reach_prefect(settings, held)
+    return importlib.import_module("flows.pipeline")
+
+
+def _reach_prefect(settings: Settings, held: ExitStack, *, full: bool = False) -> None:
+    """Hold Prefect's server and set what Prefect reads from the environment when it is imported."""
     from pipeline_lib.services import prefect
 
-    url = held.enter_context(prefect.held(settings))
-    # Prefect reads its settings when it is imported.
+    url = held.enter_context(prefect.held(settings, full))
     os.environ.update(_PREFECT_QUIET | {"PREFECT_API_URL": url, "PREFECT_HOME": str(settings.home / "prefect")})
-    return importlib.import_module("flows.pipeline")
+
+
+if __name__ == "__main__":
+    main()

@@ -46,17 +46,24 @@ class ResumeRun(Protocol):
     ) -> str: ...
 
 
-def create_cli(start_run: StartRun, resume_run: ResumeRun) -> Callable[[], None]:
-    """Return the command; `start_run` and `resume_run` are handed in by the composition file."""
+class Work(Protocol):
+    """Works what stands in Prefect's queue, up to `limit` pipelines at once, until a signal ends it."""
+
+    def __call__(self, settings: Settings, limit: int) -> None: ...
+
+
+def create_cli(start_run: StartRun, resume_run: ResumeRun, work: Work) -> Callable[[], None]:
+    """Return the command; what it does with runs is handed in by the composition file."""
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pipelines made of notebooks."
     )
     _add_run(app, start_run)
     _add_resume(app, resume_run)
-    from pipeline_lib.cli import comparing, looking, stepping, working
+    from pipeline_lib.cli import comparing, looking, stepping, supervising, working
 
     for commands in (looking, comparing, working, stepping):
         commands.add_commands(app)
+    supervising.add_commands(app, work)
     return lambda: _told_in_one_line(app)
 
 

@@ -33,6 +33,17 @@ def die_with_parent(with_signal: int) -> Callable[[], None]:
     return before_exec
 
 
+def end_with_parent(parent: int, with_signal: int) -> None:
+    """Have the system send this process the signal when its parent dies (Linux only); at once if it has died already.
+
+    Strictly, it is the parent's thread that started this process whose end counts.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(with_signal))
+    if os.getppid() != parent:
+        os.kill(os.getpid(), with_signal)
+
+
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent dies, so that none escapes (Linux only)."""
     if sys.platform == "linux":

@@ -1,0 +1,92 @@
+"""Commands for what goes on in the background: up, down, worker, relay."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline_lib import logs
+from pipeline_lib.cli.looking import tracking
+from pipeline_lib.services import group
+from pipeline_lib.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipeline_lib.cli.app import Work
+
+_LIMIT = 2
+
+
+def add_commands(app: typer.Typer, work: Work) -> None:
+    """Add the commands of this module."""
+    app.command()(up)
+    app.command()(down)
+    _add_worker(app, work)
+    app.command(hidden=True)(relay)
+
+
+def up() -> None:
+    """Start services, worker, relay and page in the background, and keep them up; says where the page is."""
+    settings = load_settings()
+    was_up = group.look(settings) is not None
+    state = group.start(settings, _Progress())
+    print("up already" if was_up else "up")
+    for component in state.components:
+        if component.address:
+            print(f"  {component.name:8} {component.address}")
+    print("`workbench doctor` shows how they are, `workbench down` stops them")
+
+
+def down() -> None:
+    """Stop what `workbench up` started; runs at work in it are cancelled."""
+    settings = load_settings()
+    if not group.stop(settings):
+        print("down already")
+        return
+    left = group.services_left(settings)
+    print(f"down; still used by others: {', '.join(left)}" if left else "down")
+
+
+def _add_worker(app: typer.Typer, work: Work) -> None:
+    def worker(
+        limit: Annotated[int, typer.Option(min=1, help="how many pipelines it works at the same time")] = _LIMIT,
+    ) -> None:
+        """Work the runs that page, schedules and Prefect's own pages ask for, until Ctrl-C."""
+        settings = load_settings()
+        logs.configure(settings, verbose=True)
+        work(settings, limit)
+
+    app.command()(worker)
+
+
+def relay() -> None:
+    """Carry events to the broker until a signal."""
+    from pipeline_lib.services import broker
+    from pipeline_lib.services.readiness import tell_ready
+    from pipeline_lib.tracking.relay import relaying
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    with tracking() as (settings, engine):
+        logs.configure(settings, verbose=True)
+        with relaying(engine, broker.parameters(settings)):
+            tell_ready()
+            while not ended.wait(1):
+                pass
+
+
+class _Progress:
+    """Tells on stderr what has become ready, once each."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, state: group.GroupState) -> None:
+        for component in state.components:
+            if component.status in ("up", "external") and component.name not in self._told:
+                self._told.add(component.name)
+                print(f"{component.name} is ready", file=sys.stderr)
