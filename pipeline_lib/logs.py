@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,18 +18,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.logging import RichHandler
 
+from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings
 
 _CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("log_context", default={})  # noqa: B039  never mutated
-_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):([^\s/@]+)@")
-_TOKEN = re.compile(r"(?i)\b(token|password|secret)=([^\s;&'\"]+)")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _FILE_BYTES = 20_000_000
-
-
-def redacted(text: str) -> str:
-    """Return `text` with passwords in URLs and `token=` values replaced by ***."""
-    return _TOKEN.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", text))
 
 
 @contextmanager
@@ -70,6 +63,13 @@ class JsonFormatter(logging.Formatter):
         return redacted(json.dumps(line, default=str, ensure_ascii=False))
 
 
+class ScreenFormatter(logging.Formatter):
+    """The message for people at a terminal; the time is the handler's to show."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 def configure(settings: Settings, *, verbose: bool = False) -> None:
     """Send logs to `<home>/logs/workbench.log` as JSON, and to stderr: readable on a terminal, JSON otherwise."""
     root = logging.getLogger()
@@ -98,7 +98,9 @@ def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
 
 def _screen_handler(settings: Settings) -> logging.Handler:
     if sys.stderr.isatty():
-        return RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False)
+        on_terminal = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False)
+        on_terminal.setFormatter(ScreenFormatter("%(message)s"))
+        return on_terminal
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(settings))
     return handler

@@ -5,15 +5,19 @@ Built by `load_settings()`, never at import. An unset component is embedded (see
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline_lib.artefacts import RunFolder
+from pipeline_lib.credentials import check_credentials
 from pipeline_lib.errors import InvalidSetting
+from pipeline_lib.redaction import keep_secrets_of
 
 PROJECT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = PROJECT / "notebooks"
@@ -46,6 +50,11 @@ class Settings(BaseSettings):
         description="16 characters or more that everybody must show; unset: only API calls that change runs",
     )
 
+    def model_post_init(self, _context: Any) -> None:
+        """Have every secret struck out of whatever this process writes."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        keep_secrets_of({name: value.get_secret_value() for name, value in values.items() if type(value) is SecretStr})
+
     @cached_property
     def home(self) -> Path:
         """WORKBENCH_HOME, absolute; a relative one is below the project."""
@@ -61,7 +70,10 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings; raises `InvalidSetting` naming the variable, never its value."""
+    """Read the settings; raises `InvalidSetting` naming the variable, never its value.
+
+    A password that everybody knows is good for loopback only.
+    """
     try:
         settings = Settings()  # type: ignore[call-arg]  # every field has a default
     except ValidationError as error:
@@ -70,9 +82,17 @@ def load_settings() -> Settings:
     _check_scheme("DATABASE_URL", settings.database_url, ("postgresql", "postgres", "postgresql+psycopg2"))
     _check_scheme("AMQP_URL", settings.amqp_url, ("amqp", "amqps"))
     _check_scheme("SPARK_REMOTE", settings.spark_remote, ("sc",))
+    for name in ("database_url", "amqp_url", "spark_remote"):
+        if (url := getattr(settings, name)) is not None:
+            check_credentials(name.upper(), url.get_secret_value(), os.environ)
+    keep_secrets_of(os.environ)
     return settings
 
 
 def _check_scheme(name: str, url: SecretStr | None, schemes: tuple[str, ...]) -> None:
-    if url is not None and urlsplit(url.get_secret_value()).scheme not in schemes:
+    try:
+        fits = url is None or urlsplit(url.get_secret_value()).scheme in schemes
+    except ValueError:
+        raise InvalidSetting(f"{name}: is no URL; see .env.example") from None
+    if not fits:
         raise InvalidSetting(f"{name}: must begin with {schemes[0]}://; see .env.example")

@@ -11,13 +11,15 @@ from typing import Any
 
 from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder
 from pipeline_lib.errors import LeaseLost, NotebookFailed, WorkbenchError, is_transient
+from pipeline_lib.execution.amending import amend
 from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
 from pipeline_lib.execution.outcome import CellStatus, NotebookError, NotebookOutcome
 from pipeline_lib.execution.recording import record_stage, verified_manifest
 from pipeline_lib.execution.report import render_report, report_of
 from pipeline_lib.execution.resources import Resources
-from pipeline_lib.logs import in_run, redacted
+from pipeline_lib.logs import in_run
 from pipeline_lib.parameters import RunParameters
+from pipeline_lib.redaction import redacted
 from pipeline_lib.stages.chain import Stage
 from pipeline_lib.tracking.events import Event, EventType
 from pipeline_lib.tracking.failpoints import reach
@@ -69,19 +71,39 @@ def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
     folder = work.folder.stage(stage.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    name = "notebook" if attempt == 1 else f"notebook.attempt-{attempt}"
-    target = folder / f"{name}.ipynb"
+    target = notebook_of(folder, attempt)
     outcome = _execute(work, stage, target)
     reach("notebook_executed", stage.name)
-    if target.exists():
-        render_report(target, report_of(target))
+    _report(target)
     if outcome.error is not None:
         raise _failure(stage, outcome, outcome.error)
-    manifest = _with_fingerprint(work, stage, verified_manifest(work.folder, stage.name))
+    manifest = _with_fingerprint(work, stage, _verified(work, stage, target))
     reach("manifest_verified", stage.name)
     record_stage(work.run, work.folder, manifest)
     reach("stage_completed", stage.name)
     return manifest
+
+
+def notebook_of(folder: Path, attempt: int) -> Path:
+    """Return where an attempt's executed notebook lies in its stage's folder."""
+    return folder / ("notebook.ipynb" if attempt == 1 else f"notebook.attempt-{attempt}.ipynb")
+
+
+def _verified(work: RunAtWork, stage: Stage, notebook: Path) -> Manifest:
+    """Return the proven manifest; without proof the notebook says so, too, though each of its cells ended well."""
+    try:
+        return verified_manifest(work.folder, stage.name)
+    except WorkbenchError as error:
+        amend(notebook, NotebookError(CellStatus.FAILED, None, "", type(error).__name__, redacted(str(error))))
+        raise
+
+
+def _report(notebook: Path) -> None:
+    """Render the report, as far as there is something to render and room for it: no stage fails for want of one."""
+    try:
+        render_report(notebook, report_of(notebook))
+    except OSError as error:
+        log.warning("report not written", extra={"error_type": type(error).__name__})
 
 
 def _with_fingerprint(work: RunAtWork, stage: Stage, manifest: Manifest) -> Manifest:
