@@ -63,6 +63,7 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
 
     Like `start_run`; raises `UnknownRun` and `ResumeRefused` before anything starts.
     """
+    from pipeline_lib.execution.aftermath import look_after
     from pipeline_lib.execution.resources import acquired
     from pipeline_lib.services import postgres
     from pipeline_lib.tracking import database
@@ -70,6 +71,7 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
 
     with postgres.held(settings) as url:
         engine = database.connect(url)
+        look_after(engine, settings)
         check_resumable(engine, pipeline_id, from_stage)
         engine.dispose()
         with _flow_in_background(settings) as flow_module, acquired(settings) as resources:

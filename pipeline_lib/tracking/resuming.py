@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, RowMapping, select, update
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.parameters import StageName
 from pipeline_lib.tracking.database import patient
+from pipeline_lib.tracking.events import Event, EventType, append
 from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
 from pipeline_lib.tracking.runs import OwnedRun
@@ -53,7 +54,7 @@ def _reopened(run: OwnedRun, from_stage: StageName | None) -> OwnedRun:
             _check(connection, run.pipeline_id, from_stage)
             attempt += 1
             _reopen(connection, run, attempt)
-            _forget_results(connection, run.pipeline_id, from_stage)
+            append(connection, run.pipeline_id, _forget_results(connection, run.pipeline_id, from_stage))
     return OwnedRun(run.engine, run.pipeline_id, run.owner, run.lease_seconds, attempt)
 
 
@@ -86,15 +87,16 @@ def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
     connection.execute(update(Pipeline).where(Pipeline.id == run.pipeline_id).values(**values))
 
 
-def _forget_results(connection: Connection, pipeline_id: str, from_stage: StageName | None) -> None:
+def _forget_results(connection: Connection, pipeline_id: str, from_stage: StageName | None) -> list[Event]:
+    """Set back the stages whose results do not count any more; returns the events that tell of it."""
+    reasons = {StageName(row["name"]): _reason_to_redo(row, from_stage) for row in _stages(connection, pipeline_id)}
+    return _forget(connection, pipeline_id, {stage: reason for stage, reason in reasons.items() if reason})
+
+
+def _stages(connection: Connection, pipeline_id: str) -> list[RowMapping]:
     table = PipelineStage.__table__
-    stages = connection.execute(
-        select(table).where(table.c.pipeline_id == pipeline_id).order_by(table.c.position)
-    ).mappings()
-    for row in list(stages):
-        reason = _reason_to_redo(row, from_stage)
-        if reason:
-            _forget(connection, pipeline_id, StageName(row["name"]), reason)
+    query = select(table).where(table.c.pipeline_id == pipeline_id).order_by(table.c.position)
+    return list(connection.execute(query).mappings())
 
 
 def _reason_to_redo(row: RowMapping, from_stage: StageName | None) -> str | None:
@@ -115,8 +117,7 @@ def redo_stages(run: OwnedRun, reasons: Mapping[StageName, str]) -> None:
     """
 
     def change(connection: Connection) -> None:
-        for stage, reason in reasons.items():
-            _forget(connection, run.pipeline_id, stage, reason)
+        append(connection, run.pipeline_id, _forget(connection, run.pipeline_id, reasons))
         connection.execute(update(Pipeline).where(Pipeline.id == run.pipeline_id).values(counts={}))
 
     run.write([], change)
@@ -128,6 +129,14 @@ def explain_stage(run: OwnedRun, stage: StageName, reason: str) -> None:
     run.write([], lambda connection: connection.execute(update(PipelineStage).where(*where).values(reason=reason)))
 
 
-def _forget(connection: Connection, pipeline_id: str, stage: StageName, reason: str) -> None:
-    where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage.value)
-    connection.execute(update(PipelineStage).where(*where).values(**_UNDONE, reason=reason))
+def _forget(connection: Connection, pipeline_id: str, reasons: Mapping[StageName, str]) -> list[Event]:
+    """Set stages back to pending; returns an event for each that was not. Repeated, it changes and tells nothing."""
+    had_ended = {row["name"] for row in _stages(connection, pipeline_id) if row["status"] != StageStatus.PENDING.value}
+    for stage, reason in reasons.items():
+        where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage.value)
+        connection.execute(update(PipelineStage).where(*where).values(**_UNDONE, reason=reason))
+    return [
+        Event(EventType.STAGE_RETRYING, {"status": StageStatus.PENDING.value, "reason": reason}, stage)
+        for stage, reason in reasons.items()
+        if stage.value in had_ended
+    ]

@@ -61,6 +61,9 @@ def check_run_way(pipeline_id: str, present: RunStatus, target: RunStatus) -> No
 def check_resume_way(pipeline_id: str, present: RunStatus, *, stage_named: bool) -> None:
     """Raise `ResumeRefused` unless a run in state `present` may begin its next attempt."""
     if present not in TERMINAL:
-        raise ResumeRefused(f"run {pipeline_id} is {present}: it has not ended; `workbench cancel` ends it")
+        raise ResumeRefused(
+            f"run {pipeline_id} is {present}: it has not ended; `workbench cancel` ends it, "
+            "and if its process has died, that shows within seconds"
+        )
     if present is RunStatus.COMPLETED and not stage_named:
         raise ResumeRefused(f"run {pipeline_id} is completed: name the stage to go back to with --from")
