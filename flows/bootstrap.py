@@ -5,25 +5,26 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipeline_lib.cli.app import Following, create_cli
-from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.errors import RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline_lib.execution.resources import Resources
+    from pipeline_lib.tracking.lease import Watch
     from pipeline_lib.tracking.runs import OwnedRun
 
 log = logging.getLogger(__name__)
 
-_PENDING_SECONDS = 180  # how long a new run may wait for its flow to begin
+_LOOK_SECONDS = 0.1
 _PREFECT_QUIET = {
     "PREFECT_CLIENT_MAX_RETRIES": "1",  # it mirrors the run; waiting for it would only slow the run down
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # people watch our own progress; Prefect's page has its logs
@@ -38,7 +39,7 @@ _WORKER = {
 
 def main() -> None:
     """Run the `workbench` command."""
-    create_cli(start_run, resume_run, work)()
+    create_cli(start_run, resume_run, work, serve_page)()
 
 
 def start_run(parameters: RunParameters, settings: Settings, following: Following) -> str:
@@ -53,7 +54,7 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
     moment = datetime.now(UTC)
     with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
         fixed = on_former_clock(resources, parameters).started_at(moment)
-        run = create_run(resources.engine, fixed, Origin(*_started_by()), _PENDING_SECONDS)
+        run = create_run(resources.engine, fixed, Origin(*_started_by()), settings.workbench_lease_seconds)
         _work(run, flow_module, resources, following)
     return run.pipeline_id
 
@@ -75,29 +76,58 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
         check_resumable(engine, pipeline_id, from_stage)
         engine.dispose()
         with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
-            run = reopen_run(resources.engine, pipeline_id, _PENDING_SECONDS, from_stage)
+            run = reopen_run(resources.engine, pipeline_id, settings.workbench_lease_seconds, from_stage)
             _work(run, flow_module, resources, following)
     return pipeline_id
 
 
 def _work(run: OwnedRun, flow_module: Future[ModuleType], resources: Resources, following: Following) -> None:
-    """Work a pending run as a flow of Prefect, and without Prefect when that is away (P10)."""
+    """Work a pending run to its end, whatever that is; a signal cancels it from its first moment to its last."""
+    from flows.cancellation import cancelled_by_signals
+    from pipeline_lib.tracking.lease import Watch, held_until_claimed
+
+    watch = Watch()
+    with following(run.engine, run.pipeline_id), cancelled_by_signals(watch), held_until_claimed(run, watch):
+        try:
+            _work_with_or_without_prefect(run, flow_module, resources, watch)
+        except BaseException as error:
+            cancelled = watch.stop.is_set() or not isinstance(error, Exception)
+            _end_if_pending(run, cancelled, error)
+            if cancelled and not isinstance(error, WorkbenchError):
+                raise RunCancelled(f"run {run.pipeline_id} was cancelled") from error
+            raise
+
+
+def _work_with_or_without_prefect(
+    run: OwnedRun, flow_module: Future[ModuleType], resources: Resources, watch: Watch
+) -> None:
+    """Work the run as a flow of Prefect, and without Prefect when that is away (P10)."""
     from flows import alone
+
+    try:
+        flows = _loaded(flow_module, watch, run.pipeline_id)
+    except ServiceUnavailable as error:
+        log.warning("Prefect is away, the run goes on without it", extra={"error_type": type(error).__name__})
+        alone.work_alone(resources, run.pipeline_id, watch)
+        return
+    alone.with_or_without_prefect(flows.work_here, resources, run.pipeline_id, watch)
+
+
+def _loaded(flow_module: Future[ModuleType], watch: Watch, pipeline_id: str) -> ModuleType:
+    while not flow_module.done():
+        if watch.stop.wait(_LOOK_SECONDS):
+            raise RunCancelled(f"run {pipeline_id} was cancelled before it began")
+    return flow_module.result()
+
+
+def _end_if_pending(run: OwnedRun, cancelled: bool, error: BaseException) -> None:
+    """End a run that nobody has claimed; who claimed it has ended it already."""
     from pipeline_lib.execution.stage_run import error_record
     from pipeline_lib.tracking.states import RunStatus
 
-    with following(run.engine, run.pipeline_id):
-        try:
-            flows = flow_module.result()
-        except ServiceUnavailable as error:
-            log.warning("Prefect is away, the run goes on without it", extra={"error_type": type(error).__name__})
-            alone.work_alone(resources, run.pipeline_id)
-            return
-        except BaseException as error:
-            status = RunStatus.CANCELLED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
-            run.end_badly(status, error_record(error))
-            raise
-        alone.with_or_without_prefect(flows.work_here, resources, run.pipeline_id)
+    status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
+    with suppress(RunStateError):
+        run.end_badly(status, error_record(error))
 
 
 def _started_by() -> tuple[str, str | None]:
@@ -112,6 +142,20 @@ def work(settings: Settings, limit: int) -> None:
         _reach_prefect(settings, held, full=True)
         os.environ.update(_WORKER | {"WORKBENCH_HOME": str(settings.home)})
         importlib.import_module("flows.worker").work(settings, limit)
+
+
+def serve_page(settings: Settings, on_ready: Callable[[str], None]) -> None:
+    """Serve the page until a signal. It reaches Prefect anew for every action, so that it outlives Prefect."""
+    os.environ.update(_PREFECT_QUIET | {"PREFECT_HOME": str(settings.home / "prefect")})
+    from flows.actions import actions_on
+    from pipeline_lib.services import postgres
+    from pipeline_lib.tracking import database
+    from pipeline_lib.web.server import serve
+
+    with postgres.held(settings) as url:
+        engine = database.connect(url)
+        serve(settings, engine, actions_on(settings, engine), lambda address, _access: on_ready(address))
+        engine.dispose()
 
 
 @contextmanager

@@ -52,17 +52,24 @@ class Work(Protocol):
     def __call__(self, settings: Settings, limit: int) -> None: ...
 
 
-def create_cli(start_run: StartRun, resume_run: ResumeRun, work: Work) -> Callable[[], None]:
+class ServePage(Protocol):
+    """Serves the page until a signal; `on_ready` is told its address once it answers there."""
+
+    def __call__(self, settings: Settings, on_ready: Callable[[str], None]) -> None: ...
+
+
+def create_cli(start_run: StartRun, resume_run: ResumeRun, work: Work, serve_page: ServePage) -> Callable[[], None]:
     """Return the command; what it does with runs is handed in by the composition file."""
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pipelines made of notebooks."
     )
     _add_run(app, start_run)
     _add_resume(app, resume_run)
-    from pipeline_lib.cli import comparing, looking, stepping, supervising, working
+    from pipeline_lib.cli import comparing, looking, page, stepping, supervising, working
 
     for commands in (looking, comparing, working, stepping):
         commands.add_commands(app)
+    page.add_commands(app, serve_page)
     supervising.add_commands(app, work)
     return lambda: _told_in_one_line(app)
 

@@ -88,7 +88,7 @@ def start(settings: Settings, tell: Callable[[GroupState], None]) -> GroupState:
         if state is not None and state.phase == UP:
             return state
         if not locks.is_locked(folder / LOCK) and (process is None or process.poll() is not None):
-            raise ServiceUnavailable(f"not up: {state.error if state else 'it ended'}; see {_log_of(settings)}")
+            raise ServiceUnavailable(state.error if state and state.error else f"not up; see {_log_of(settings)}")
         time.sleep(_PAUSE)
     raise ServiceUnavailable(f"not up after {_START_SECONDS:g} s; see {_log_of(settings)}, `workbench down` ends it")
 

@@ -33,7 +33,7 @@ def prepare(folder: Path, full: bool) -> Service:
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     migration = ExitStack()
     migration.enter_context(locks.locked(store / "migration.lock", locks.EXCLUSIVE, _MIGRATION_SECONDS))
-    port = processes.free_port()
+    port = processes.same_port(folder / "port")  # clients and bookmarks outlive a restart
     url = f"http://127.0.0.1:{port}/api"
     return Service(
         command=[

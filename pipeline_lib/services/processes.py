@@ -117,6 +117,24 @@ def free_port() -> int:
     return port
 
 
+def same_port(remembered: Path) -> int:
+    """Return the port that was used last time, as far as it is free now; the file `remembered` keeps it."""
+    last = int(remembered.read_text("ascii")) if remembered.exists() else 0
+    port = last if last and _is_free(last) else free_port()
+    remembered.write_text(str(port), "ascii")
+    return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def accepts_connections(host: str, port: int, seconds: float = 1.0) -> bool:
     """Tell whether something listens there."""
     try:

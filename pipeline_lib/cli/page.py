@@ -1,0 +1,50 @@
+"""The command that serves the page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from pipeline_lib import logs
+from pipeline_lib.cli.looking import tracking
+from pipeline_lib.services.readiness import tell_ready
+from pipeline_lib.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+
+class ServePage(Protocol):
+    """Serves the page until a signal ends it; `on_ready` is told the address once it answers there."""
+
+    def __call__(self, settings: Settings, engine: Engine, on_ready: Callable[[str], None]) -> None: ...
+
+
+def add_commands(app: typer.Typer, serve_page: ServePage) -> None:
+    """Add the commands of this module."""
+
+    @app.command()
+    def web(
+        port: Annotated[int | None, typer.Option(min=1, max=65535, help="instead of WORKBENCH_WEB_PORT")] = None,
+    ) -> None:
+        """Serve the page and its API until Ctrl-C; its address appears below."""
+        with tracking() as (settings, engine):
+            if port is not None:
+                settings = settings.model_copy(update={"workbench_web_port": port})
+            logs.configure(settings)
+            serve_page(settings, engine, lambda address: _tell(settings, address))
+
+
+def _tell(settings: Settings, address: str) -> None:
+    """Say where the page is. A token is shown to a person only: what is piped ends in a log."""
+    token = settings.workbench_web_token
+    if token is None:
+        print(f"page at {address}\nAPI token in {settings.home / 'web' / 'token'}", flush=True)
+    elif sys.stdout.isatty():
+        print(f"page at {address}?token={token.get_secret_value()}", flush=True)
+    else:
+        print(f"page at {address}, which wants WORKBENCH_WEB_TOKEN", flush=True)
+    tell_ready()
