@@ -17,23 +17,22 @@ from pipeline_lib.tracking.states import RunStatus
 log = logging.getLogger(__name__)
 
 
-def work_alone(resources: Resources, pipeline_id: str) -> None:
+def work_alone(resources: Resources, pipeline_id: str, watch: Watch) -> None:
     """Work a pending run to its end in this process; raises what ended it."""
-    watch = Watch()
-    with cancelled_by_signals(watch.stop), claimed(resources, pipeline_id, watch) as work:
+    with cancelled_by_signals(watch), claimed(resources, pipeline_id, watch) as work:
         work.run.start()
         work_run(work, partial(execute_with_retries, work))
 
 
 def with_or_without_prefect(
-    work_here: Callable[[Resources, str], None], resources: Resources, pipeline_id: str
+    work_here: Callable[[Resources, str, Watch], None], resources: Resources, pipeline_id: str, watch: Watch
 ) -> None:
     """Work a pending run by Prefect's flow `work_here`; what goes wrong in Prefect alone is no end of the run.
 
     Raises what ended the run.
     """
     try:
-        work_here(resources, pipeline_id)
+        work_here(resources, pipeline_id, watch)
     except WorkbenchError:
         raise
     except Exception as error:
@@ -42,4 +41,4 @@ def with_or_without_prefect(
             raise
         log.warning("Prefect is away", extra={"error_type": type(error).__name__, "run_status": status})
         if status == RunStatus.PENDING:
-            work_alone(resources, pipeline_id)
+            work_alone(resources, pipeline_id, watch)

@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from pipeline_lib.execution.resources import Resources
     from pipeline_lib.tracking.lease import Watch
     from pipeline_lib.tracking.runs import OwnedRun
@@ -154,8 +158,24 @@ def serve_page(settings: Settings, on_ready: Callable[[str], None]) -> None:
 
     with postgres.held(settings) as url:
         engine = database.connect(url)
-        serve(settings, engine, actions_on(settings, engine), lambda address, _access: on_ready(address))
-        engine.dispose()
+        actions = replace(actions_on(settings, engine), open_failure=partial(_opened, settings, engine))
+        try:
+            serve(settings, engine, actions, on_ready)
+        finally:
+            engine.dispose()
+
+
+def _opened(settings: Settings, engine: Engine, pipeline_id: str, stage: StageName) -> str | None:
+    """Make a copy of the stage's notebook to step through; returns where the running JupyterLab shows it, if one runs.
+
+    Its token is left out: who may step through notebooks has opened JupyterLab before.
+    """
+    from pipeline_lib.cli.lab_server import lab_root, running_address
+    from pipeline_lib.execution.opening import open_copy
+
+    copy = open_copy(engine, pipeline_id, stage, lab_root(settings) / "opened")
+    address = running_address(settings, f"opened/{copy.name}")
+    return address.partition("?")[0] if address else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask the run to end: cleanly the first time, at once the second."""
+"""Ctrl-C and SIGTERM ask the run to end: cleanly the first time, at once the second, by force the third."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from pipeline_lib.tracking.lease import Watch
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def cancelled_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` on the first signal of the block; the second one raises KeyboardInterrupt. Main thread only."""
+def cancelled_by_signals(watch: Watch) -> Iterator[None]:
+    """Set the watch's `stop` on the first signal of the block, its `kill` on the second; main thread only.
+
+    Blocks may be nested with the same watch: Prefect puts a handler of its own between, which would call a SIGTERM a
+    crash. A third signal raises KeyboardInterrupt, whatever is being done.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _handler(stop)) for number in _SIGNALS}
+    before = {number: signal.signal(number, _handler(watch)) for number in _SIGNALS}
     try:
         yield
     finally:
@@ -26,11 +32,12 @@ def cancelled_by_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _handler(stop: threading.Event) -> Any:
+def _handler(watch: Watch) -> Any:
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if watch.kill.is_set():
             raise KeyboardInterrupt
+        asked = watch.kill if watch.stop.is_set() else watch.stop
         # In a thread of its own: the interrupted code may hold the event's lock.
-        threading.Thread(target=stop.set).start()
+        threading.Thread(target=asked.set).start()
 
     return handle

@@ -21,6 +21,7 @@ from prefect.tasks import Task, exponential_backoff
 
 from flows.cancellation import cancelled_by_signals
 from flows.form import with_fields_of
+from flows.prefect_api import FLOW
 from flows.prefect_artifacts import publish_key_figures, publish_report_links
 from flows.prefect_states import state_of
 from pipeline_lib import logs
@@ -36,14 +37,14 @@ from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.lease import Watch
 from pipeline_lib.tracking.runs import Origin, create_run
 
-_HANDED_OVER: ContextVar[Resources | None] = ContextVar("resources", default=None)
+_HANDED_OVER: ContextVar[tuple[Resources, Watch] | None] = ContextVar("handed_over", default=None)
 _AT_WORK: ContextVar[RunAtWork] = ContextVar("run_at_work")
 
 
 @contextmanager
-def using(resources: Resources) -> Iterator[None]:
-    """Let flows started in this block use what their caller has already reached or started."""
-    token = _HANDED_OVER.set(resources)
+def using(resources: Resources, watch: Watch) -> Iterator[None]:
+    """Let the flow started in this block use what its caller has reached or started, and heed the same watch."""
+    token = _HANDED_OVER.set((resources, watch))
     try:
         yield
     finally:
@@ -55,7 +56,7 @@ def _shown_name() -> str:
     return str(runtime.flow_run.parameters.get("pipeline_id") or runtime.flow_run.name)
 
 
-@flow(name="pipeline", flow_run_name=_shown_name, log_prints=False)
+@flow(name=FLOW, flow_run_name=_shown_name, log_prints=False)
 @with_fields_of(RunParameters)
 def pipeline(pipeline_id: str = "", **values: Any) -> str | State[Any]:
     """Generate, ingest, process, transform, export: one notebook each.
@@ -63,9 +64,10 @@ def pipeline(pipeline_id: str = "", **values: Any) -> str | State[Any]:
     Works the pending run `pipeline_id`, whose recorded parameters count, or else a new one with these parameters, and
     returns its id. Raises what made it fail; a run that was cancelled, or that somebody else ended, becomes that state.
     """
-    watch = Watch()
-    with cancelled_by_signals(watch.stop), ExitStack() as stack:
-        resources = _HANDED_OVER.get() or stack.enter_context(_own_resources())
+    handed_over = _HANDED_OVER.get()
+    watch = handed_over[1] if handed_over else Watch()
+    with cancelled_by_signals(watch), ExitStack() as stack:
+        resources = handed_over[0] if handed_over else stack.enter_context(_own_resources())
         pipeline_id = pipeline_id or _recorded(resources, RunParameters.checked(values))
         try:
             _work(resources, pipeline_id, watch)
@@ -107,10 +109,10 @@ def _as_it_ended(resources: Resources, pipeline_id: str) -> State[Any] | None:
     return state_of(row) if ours else None
 
 
-def work_here(resources: Resources, pipeline_id: str) -> None:
+def work_here(resources: Resources, pipeline_id: str, watch: Watch) -> None:
     """Work a pending run to its end in this process; raises what ended it."""
     parameters = RunParameters.checked(queries.run_row(resources.engine, pipeline_id)["parameters"])
-    with using(resources):
+    with using(resources, watch):
         try:
             pipeline(pipeline_id=pipeline_id, **parameters.model_dump())
         except CancelledRun as error:

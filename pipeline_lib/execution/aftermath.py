@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import nbformat
 from sqlalchemy import Engine, select
 
 from pipeline_lib.artefacts import RunFolder
-from pipeline_lib.execution.amending import amend
+from pipeline_lib.execution.attempts import notebook_of
 from pipeline_lib.execution.backends import end_backends
-from pipeline_lib.execution.outcome import CellStatus, NotebookError
-from pipeline_lib.execution.stage_run import notebook_of
+from pipeline_lib.execution.outcome import CellStatus
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import queries
@@ -69,11 +67,16 @@ def _settle(engine: Engine, folder: RunFolder, stage: StageName, attempt: int) -
         _remove_leftovers(here)
         notebook = notebook_of(here, attempt)
         if notebook.exists():
-            cells = _cells_of(notebook, _told_cells(engine, folder.pipeline_id, stage))
-            amend(notebook, _error(notebook, cells), cells)
+            _amend(notebook, _told_cells(engine, folder.pipeline_id, stage))
         _marker(here, attempt).touch()
     except (OSError, ValueError) as error:
         log.warning("crashed stage not settled", extra={"stage": stage.value, "error_type": type(error).__name__})
+
+
+def _amend(notebook: Path, told: Mapping[int, CellStatus]) -> None:
+    from pipeline_lib.execution.amending import amend_after_crash  # costs a second, and most who look find no crash
+
+    amend_after_crash(notebook, told, CRASH["name"], CRASH["message"])
 
 
 def _marker(here: Path, attempt: int) -> Path:
@@ -99,18 +102,3 @@ def _told_cells(engine: Engine, pipeline_id: str, stage: StageName) -> dict[int,
 
 def _end_of(event: PipelineEvent) -> CellStatus:
     return CellStatus(event.data.get("status", _ENDS[EventType(event.type)]))
-
-
-def _cells_of(notebook: Path, told: dict[int, CellStatus]) -> dict[int, CellStatus]:
-    """Return the true status of each code cell: as told; a cell that nobody told of has not run, or was passed over."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    code = {number: cell for number, cell in enumerate(cells, 1) if cell.cell_type == "code"}
-    saved = {number: CellStatus(cell.metadata["workbench"]["status"]) for number, cell in code.items()}
-    passed = {number: CellStatus.NOT_RUN if end is CellStatus.RUNNING else end for number, end in saved.items()}
-    return {number: told.get(number, passed[number]) for number in code}
-
-
-def _error(notebook: Path, cells: dict[int, CellStatus]) -> NotebookError:
-    cut = next((number for number, status in cells.items() if status is CellStatus.KILLED), None)
-    source = nbformat.read(notebook, as_version=4).cells[cut - 1].source if cut else ""
-    return NotebookError(CellStatus.KILLED, cut, source, CRASH["name"], CRASH["message"])

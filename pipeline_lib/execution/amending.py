@@ -10,9 +10,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from pipeline_lib.artefacts import written_whole
+from pipeline_lib.execution.attempts import report_of
 from pipeline_lib.execution.document import papermill_mark
 from pipeline_lib.execution.outcome import CellStatus, NotebookError
-from pipeline_lib.execution.report import render_report, report_of
+from pipeline_lib.execution.report import render_report
 
 _UNSAVED = "The cell was completed; what it showed was not saved any more.\n"
 
@@ -41,3 +42,20 @@ def _mark(cell: NotebookNode, status: CellStatus) -> None:
     cell.metadata["papermill"] = {**cell.metadata.get("papermill", {}), **papermill_mark(status)}
     if status is CellStatus.COMPLETED and not cell.outputs:
         cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=_UNSAVED)]
+
+
+def amend_after_crash(notebook: Path, told: Mapping[int, CellStatus], exception: str, reason: str) -> None:
+    """Amend the notebook of a process that has died; `told` is what it told of its cells before, by number.
+
+    That is truer than its last save. A cell nobody told of has not run, or was passed over on purpose.
+    """
+    cells = nbformat.read(notebook, as_version=4).cells
+    truth = {number: told.get(number, _saved(cell)) for number, cell in enumerate(cells, 1) if cell.cell_type == "code"}
+    cut = next((number for number, status in truth.items() if status is CellStatus.KILLED), None)
+    source = cells[cut - 1].source if cut else ""
+    amend(notebook, NotebookError(CellStatus.KILLED, cut, source, exception, reason), truth)
+
+
+def _saved(cell: NotebookNode) -> CellStatus:
+    saved = CellStatus(cell.metadata["workbench"]["status"])
+    return CellStatus.NOT_RUN if saved is CellStatus.RUNNING else saved

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.artefacts import schema_of
-from pipeline_lib.stages.load import loader_name
+from pipeline_lib.stages.processed_tables import loader_name
 
 log = logging.getLogger(__name__)
 _NOTICE_DEAD_CLIENTS = "-c client_connection_check_interval=2000"

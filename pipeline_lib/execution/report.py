@@ -71,11 +71,6 @@ class Page:
     cells: list[Cell]
 
 
-def report_of(notebook: Path) -> Path:
-    """Return where the report of an executed notebook lies: notebook.attempt-2.ipynb has report.attempt-2.html."""
-    return notebook.with_name(f"{notebook.stem.replace('notebook', 'report', 1)}.html")
-
-
 def render_report(notebook: NotebookNode | Path, target: Path) -> Path:
     """Write the report of an executed notebook, whole, and return its path; the file stays under 5 MB.
 

@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.artefacts import Manifest, schema_of, sha256_of
 from pipeline_lib.errors import ManifestBroken
+from pipeline_lib.execution.attempts import report_of
 from pipeline_lib.execution.proof import counted, inputs_of
 from pipeline_lib.execution.recording import announcement, verified_manifest
-from pipeline_lib.execution.report import report_of
 from pipeline_lib.execution.resources import Resources
 from pipeline_lib.execution.stage_run import RunAtWork
 from pipeline_lib.parameters import RunParameters, StageName

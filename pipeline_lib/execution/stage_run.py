@@ -12,10 +12,11 @@ from typing import Any
 from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder
 from pipeline_lib.errors import LeaseLost, NotebookFailed, WorkbenchError, is_transient
 from pipeline_lib.execution.amending import amend
+from pipeline_lib.execution.attempts import notebook_of, report_of
 from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
 from pipeline_lib.execution.outcome import CellStatus, NotebookError, NotebookOutcome
 from pipeline_lib.execution.recording import record_stage, verified_manifest
-from pipeline_lib.execution.report import render_report, report_of
+from pipeline_lib.execution.report import render_report
 from pipeline_lib.execution.resources import Resources
 from pipeline_lib.logs import in_run
 from pipeline_lib.parameters import RunParameters
@@ -82,11 +83,6 @@ def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
     record_stage(work.run, work.folder, manifest)
     reach("stage_completed", stage.name)
     return manifest
-
-
-def notebook_of(folder: Path, attempt: int) -> Path:
-    """Return where an attempt's executed notebook lies in its stage's folder."""
-    return folder / ("notebook.ipynb" if attempt == 1 else f"notebook.attempt-{attempt}.ipynb")
 
 
 def _verified(work: RunAtWork, stage: Stage, notebook: Path) -> Manifest:

@@ -27,7 +27,7 @@ from psycopg2.extensions import cursor as Cursor
 from pipeline_lib.artefacts import StageResult
 from pipeline_lib.errors import ConservationBroken, ServiceUnavailable
 from pipeline_lib.stages.processed_files import ITEMS, PROCESSED, rows_by_file
-from pipeline_lib.stages.processed_tables import TABLES
+from pipeline_lib.stages.processed_tables import TABLES, loader_name
 from pipeline_lib.stages.progress import Progress, silent
 
 _BATCH = 50_000
@@ -130,11 +130,6 @@ def _check_count(cursor: Cursor, table: sql.Identifier, name: str, expected: int
     found = cursor.fetchall()[0][0]
     if found != expected:
         raise ConservationBroken(f"{name} holds {found:,} rows, but {expected:,} were processed")
-
-
-def loader_name(schema: str) -> str:
-    """Return the name by which this run's loaders are known to the database."""
-    return f"workbench load {schema}"[:63]
 
 
 @contextmanager

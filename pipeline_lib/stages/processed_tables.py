@@ -49,3 +49,8 @@ TABLES: Mapping[str, Table] = {
         key="day",
     ),
 }
+
+
+def loader_name(schema: str) -> str:
+    """Return the name by which a run's loaders are known to the database (application_name, 63 bytes at most)."""
+    return f"workbench load {schema}"[:63]

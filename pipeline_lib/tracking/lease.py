@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -43,18 +43,39 @@ class Watch:
 
 @contextmanager
 def held_lease(run: OwnedRun, watch: Watch | None = None) -> Iterator[Watch]:
-    """Renew the run's lease in the background while the block lasts."""
-    watch, ended = watch or Watch(), threading.Event()
-    renewer = threading.Thread(target=_renew, args=(run, watch, ended), name=f"lease {run.pipeline_id}", daemon=True)
+    """Renew the run's lease in the background while the block lasts; losing it stops the work."""
+    watch = watch or Watch()
+
+    def lost() -> None:
+        log.warning("lease lost", extra={"pipeline_id": run.pipeline_id})
+        watch.lease_lost.set()
+        watch.stop.set()
+
+    with _renewing(run, watch, lost):
+        yield watch
+
+
+@contextmanager
+def held_until_claimed(run: OwnedRun, watch: Watch) -> Iterator[None]:
+    """Renew a pending run's lease, however long its work takes to begin; who claims it then renews its own."""
+    with _renewing(run, watch, lambda: None):
+        yield
+
+
+@contextmanager
+def _renewing(run: OwnedRun, watch: Watch, lost: Callable[[], None]) -> Iterator[None]:
+    ended = threading.Event()
+    arguments = (run, watch, ended, lost)
+    renewer = threading.Thread(target=_renew, args=arguments, name=f"lease {run.pipeline_id}", daemon=True)
     renewer.start()
     try:
-        yield watch
+        yield
     finally:
         ended.set()
         renewer.join()
 
 
-def _renew(run: OwnedRun, watch: Watch, ended: threading.Event) -> None:
+def _renew(run: OwnedRun, watch: Watch, ended: threading.Event, lost: Callable[[], None]) -> None:
     pause = min(_LOOK_SECONDS, run.lease_seconds / 3)
     while not ended.wait(pause):
         try:
@@ -62,9 +83,7 @@ def _renew(run: OwnedRun, watch: Watch, ended: threading.Event) -> None:
                 watch.stop.set()
         except LeaseLost:
             if not ended.is_set():
-                log.warning("lease lost", extra={"pipeline_id": run.pipeline_id})
-                watch.lease_lost.set()
-                watch.stop.set()
+                lost()
             return
         except DBAPIError as error:
             log.warning("lease not renewed, trying again", extra={"error_type": type(error).__name__})
