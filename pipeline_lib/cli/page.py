@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline_lib import logs
-from pipeline_lib.cli.looking import tracking
 from pipeline_lib.services.readiness import tell_ready
-from pipeline_lib.settings import Settings
+from pipeline_lib.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-
-class ServePage(Protocol):
-    """Serves the page until a signal ends it; `on_ready` is told the address once it answers there."""
-
-    def __call__(self, settings: Settings, engine: Engine, on_ready: Callable[[str], None]) -> None: ...
+    from pipeline_lib.cli.app import ServePage
 
 
 def add_commands(app: typer.Typer, serve_page: ServePage) -> None:
-    """Add the commands of this module."""
+    """Add the command; what serves is handed in."""
 
     @app.command()
     def web(
         port: Annotated[int | None, typer.Option(min=1, max=65535, help="instead of WORKBENCH_WEB_PORT")] = None,
     ) -> None:
         """Serve the page and its API until Ctrl-C; its address appears below."""
-        with tracking() as (settings, engine):
-            if port is not None:
-                settings = settings.model_copy(update={"workbench_web_port": port})
-            logs.configure(settings)
-            serve_page(settings, engine, lambda address: _tell(settings, address))
+        settings = load_settings()
+        if port is not None:
+            settings = settings.model_copy(update={"workbench_web_port": port})
+        logs.configure(settings)
+        serve_page(settings, partial(_tell, settings))
 
 
 def _tell(settings: Settings, address: str) -> None:

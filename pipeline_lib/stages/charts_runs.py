@@ -16,6 +16,7 @@ from pipeline_lib.stages.theme import ACCENT, PALETTE, QUIET, TEXT, WARNING, not
 
 Rows = Sequence[Mapping[str, Any]]
 _ENDS = {"completed": PALETTE[2], "failed": WARNING, "crashed": PALETTE[3], "cancelled": QUIET}
+_FEW = 8  # a whole tick for each
 _NOTHING = "No run has ended yet"
 
 
@@ -23,7 +24,7 @@ def runs_and_success(rows: Rows) -> go.Figure:
     """Show how many runs ended how on each day (UTC), and the share of all ended runs so far that completed."""
     ended = [row for row in reversed(rows) if row["finished_at"] is not None]
     days = sorted({_day(row) for row in ended})
-    figure = go.Figure(layout={"barmode": "stack"})
+    figure = go.Figure(layout={"barmode": "stack", "bargap": 0.5})
     for status, colour in _ENDS.items():
         counts = Counter(_day(row) for row in ended if row["status"] == status)
         if counts:
@@ -37,7 +38,14 @@ def runs_and_success(rows: Rows) -> go.Figure:
         line={"color": TEXT},
         mode="lines+markers",
     )
-    second = {"overlaying": "y", "side": "right", "range": [0, 1.05], "tickformat": ".0%", "showgrid": False}
+    second = {
+        "overlaying": "y",
+        "side": "right",
+        "range": [0, 1.05],
+        "dtick": 0.25,
+        "tickformat": ".0%",
+        "showgrid": False,
+    }
     figure.update_layout(yaxis2=second, xaxis={"type": "category"})
     return _told(titled(figure, "Runs and success rate", "day (UTC)", "runs"), ended)
 
@@ -69,7 +77,8 @@ def errors_of_runs(rows: Rows) -> go.Figure:
     for key, name, colour in (("error_count", "errors", WARNING), ("retries", "retries", PALETTE[1])):
         counts = [int(row[key]) for row in ended]
         figure.add_bar(x=_numbers(ended), y=counts, name=name, marker_color=colour, **_named(ended))
-    figure.update_yaxes(rangemode="tozero")
+    most = max((int(row[key]) for row in ended for key in ("error_count", "retries")), default=0)
+    figure.update_yaxes(rangemode="tozero", dtick=1 if most <= _FEW else None)
     return _told(titled(figure, "Errors", "runs, oldest to newest", "stages and attempts"), ended)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline_lib.parameters import RunParameters, StageName
 
@@ -23,12 +22,13 @@ class Actions:
     `cancel(pipeline_id)`: asks the owner to stop; False when the run has ended already.
     `resume(pipeline_id, from_stage)`: has the run worked again, from that stage or from the first that does not verify.
         Raises `IllegalTransition`, `ServiceUnavailable`.
-    `compare(a, b)`: returns how run b differs from run a, as JSON.
+    `open_failure(pipeline_id, stage)`: copies the stage's notebook to step through it, and returns where a running JupyterLab
+        shows the copy, None when none runs.
     `trouble()`: says in one sentence what keeps new runs from being worked, None when nothing does.
     """
 
     trigger: Callable[[RunParameters, str | None], str]
     cancel: Callable[[str], bool]
     resume: Callable[[str, StageName | None], object] | None = None
-    compare: Callable[[str, str], Mapping[str, Any]] | None = None
+    open_failure: Callable[[str, StageName], str | None] | None = None
     trouble: Callable[[], str | None] = no_trouble

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.errors import IllegalTransition
+from pipeline_lib.execution.comparison import compare_runs
 from pipeline_lib.parameters import RunParameters
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.document import run_document
@@ -25,10 +26,10 @@ from pipeline_lib.web.topics import EVENTS, event_document
 
 BASE = "/api/v1"
 _PAGE = 500
-_KEY = r"^[\x21-\x7e]{1,200}$"
+KEY = r"^[\x21-\x7e]{1,200}$"
 IdempotencyKey = Annotated[
     str | None,
-    Header(pattern=_KEY, description="repeats of a request with the same key make one run"),
+    Header(pattern=KEY, description="repeats of a request with the same key make one run"),
 ]
 
 
@@ -150,13 +151,14 @@ def resume_run(
 
 
 @router.get("/compare", tags=["runs"])
-def compare_runs(context: InContext, a: Annotated[str, Query()], b: Annotated[str, Query()]) -> dict[str, Any]:
+def compare(context: InContext, a: Annotated[str, Query()], b: Annotated[str, Query()]) -> dict[str, Any]:
     """Tell how run b differs from run a."""
-    for pipeline_id in (a, b):
-        queries.run_row(context.engine, checked_run_id(pipeline_id))
-    if context.actions.compare is None:
-        raise HTTPException(404, "this page does not compare runs")
-    return dict(context.actions.compare(a, b))
+    return compared(context, a, b)
+
+
+def compared(context: Context, a: str, b: str) -> dict[str, Any]:
+    """Return how run b differs from run a; raises `UnknownRun`."""
+    return compare_runs(context.engine, context.settings, checked_run_id(a), checked_run_id(b))
 
 
 def _accepted(pipeline_id: str) -> schemas.RunAccepted:

@@ -18,7 +18,7 @@ _WHOLE_RUN = "The run"
 
 @dataclass(frozen=True)
 class FormField:
-    """One input. `kind` is number, text or choice; `step` is that of numbers; `problem` says why it was refused."""
+    """One input. `kind` is number, text, choice or switch; `problem` says why it was refused."""
 
     name: str
     label: str
@@ -58,11 +58,13 @@ def form_groups(model: type[RunParameters], given: Mapping[str, str], problems: 
 
 def _field(name: str, info: FieldInfo, given: Mapping[str, str], problems: Mapping[str, str]) -> FormField:
     value = given.get(name, _text(info.default))
-    label = name.replace("_", " ").capitalize()
+    label = _label(name, info)
     words = (name, label, _help(info))
     if get_origin(info.annotation) is Literal:
         choices = get_args(info.annotation)
         return FormField(*words, "choice", value, choices=choices, problem=problems.get(name, ""))
+    if info.annotation is bool:
+        return FormField(*words, "switch", value, problem=problems.get(name, ""))
     if info.annotation not in (int, float):
         return FormField(*words, "text", value, most=_bound(info, MaxLen), problem=problems.get(name, ""))
     return FormField(
@@ -74,6 +76,13 @@ def _field(name: str, info: FieldInfo, given: Mapping[str, str], problems: Mappi
         most=_bound(info, Le),
         problem=problems.get(name, ""),
     )
+
+
+def _label(name: str, info: FieldInfo) -> str:
+    """Return the field's name in words, with its unit where the name does not say it."""
+    words = name.replace("_", " ").capitalize()
+    unit = str(info.json_schema_extra.get("unit", "")) if isinstance(info.json_schema_extra, dict) else ""
+    return f"{words} ({unit})" if unit and unit not in words.lower() else words
 
 
 def _help(info: FieldInfo) -> str:
@@ -95,6 +104,8 @@ def _bound(info: FieldInfo, kind: type[Ge] | type[Le] | type[MaxLen]) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 

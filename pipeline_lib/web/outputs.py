@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ class OutputCell:
 
 def output_cells(path: Path) -> list[OutputCell]:
     """Return the cells of an executed notebook, sanitised like its report; raises `OSError` and `ValueError`."""
-    notebook = nbformat.from_dict(json.loads(path.read_bytes()))
+    notebook = nbformat.reads(path.read_text("utf-8"), as_version=4)
     renderer = OutputRenderer()
     return [_cell(number, cell, renderer) for number, cell in enumerate(notebook.cells, 1) if cell.source.strip()]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from pipeline_lib.stages.charts_runs import errors_of_runs, records_of_runs, run
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.states import RunStatus
 from pipeline_lib.web import files
+from pipeline_lib.web.api import compared
 from pipeline_lib.web.context import Context, InContext, RunId, Stage
 from pipeline_lib.web.form import form_groups
 from pipeline_lib.web.outputs import output_cells
@@ -82,7 +82,7 @@ def _charts(rows: list[dict[str, Any]]) -> list[tuple[Any, str]]:
         (runs_and_success(rows), f"Of the newest {ended} ended runs {completed} completed."),
         (stage_times(rows), "Seconds that each run spent in each stage, oldest to newest."),
         (records_of_runs(rows), f"These runs processed {processed:,} records."),
-        (errors_of_runs(rows), f"In these runs {errors} stages ended badly."),
+        (errors_of_runs(rows), f"In these runs {errors} stage{'' if errors == 1 else 's'} ended badly."),
     ]
 
 
@@ -139,10 +139,4 @@ def _cells(context: Context, pipeline_id: str, stage: StageName, attempt: int) -
 @router.get("/compare")
 def compare(request: Request, context: InContext, a: str = "", b: str = "") -> HTMLResponse:
     """Show how run b differs from run a."""
-    if context.actions.compare is None:
-        raise HTTPException(404, "this page does not compare runs")
-    for pipeline_id in (a, b):
-        queries.run_row(context.engine, checked_run_id(pipeline_id))
-    differences = context.actions.compare(a, b)
-    words = json.dumps(differences, indent=2, default=str)
-    return context.render(request, "compare.html", {"a": a, "b": b, "differences": differences, "words": words})
+    return context.render(request, "compare.html", {"a": a, "b": b, "found": compared(context, a, b)})

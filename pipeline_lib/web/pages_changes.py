@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -13,8 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.tracking import queries
-from pipeline_lib.web.api import cancelled, started
-from pipeline_lib.web.context import InContext, RunId, context_of
+from pipeline_lib.web.api import KEY, cancelled, started
+from pipeline_lib.web.context import InContext, RunId, Stage, context_of
 from pipeline_lib.web.form import refusals, with_readable_input
 from pipeline_lib.web.gate import session_cookie
 from pipeline_lib.web.pages import start_page
@@ -50,7 +51,7 @@ def trigger(request: Request, context: InContext, form: Form) -> Response:
     problems = refusals(values)
     if problems:
         return start_page(request, context, form, problems, 422)
-    key = form.get("idempotency_key", "")[:200] or None
+    key = _key(form.get("idempotency_key", ""))
     context.take_start(key)
     try:
         pipeline_id = started(context, with_readable_input(RunParameters.checked(values)), key)
@@ -78,6 +79,18 @@ def resume(context: InContext, pipeline_id: RunId, form: Form) -> Response:
     return RedirectResponse(f"/runs/{pipeline_id}", _SEE_OTHER)
 
 
+@router.post("/runs/{pipeline_id}/stages/{stage}/open")
+def open_failure(request: Request, context: InContext, pipeline_id: RunId, stage: Stage, form: Form) -> Response:
+    """Lead to a copy of the stage's notebook in JupyterLab, or say how to open it."""
+    queries.run_row(context.engine, pipeline_id)
+    if context.actions.open_failure is None:
+        raise HTTPException(404, "this page does not open notebooks")
+    address = context.actions.open_failure(pipeline_id, stage)
+    if address is not None:
+        return RedirectResponse(address, _SEE_OTHER)
+    return context.render(request, "open.html", {"pipeline_id": pipeline_id, "stage": stage})
+
+
 @router.get("/login")
 def login_form(request: Request, context: InContext, to: str = "/") -> Response:
     """Ask for the token."""
@@ -93,6 +106,10 @@ async def login(request: Request, context: InContext, sent: Sent) -> Response:
     answer = RedirectResponse(to, _SEE_OTHER)
     answer.headers["Set-Cookie"] = session_cookie(context.access, context.access.new_session())
     return answer
+
+
+def _key(given: str) -> str | None:
+    return given if re.fullmatch(KEY, given) else None
 
 
 def _own_path(to: str) -> str:

@@ -17,7 +17,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope, Send
 
-from pipeline_lib.errors import InvalidParameter, RunStateError, ServiceUnavailable, UnknownRun, WorkbenchError
+from pipeline_lib.errors import (
+    InvalidParameter,
+    NotebookRefused,
+    RunStateError,
+    ServiceUnavailable,
+    UnknownRun,
+    WorkbenchError,
+)
 
 log = logging.getLogger(__name__)
 API = "/api/"
@@ -26,6 +33,7 @@ _STATUS: Mapping[type[WorkbenchError], int] = {
     InvalidParameter: 422,
     UnknownRun: 404,
     RunStateError: 409,
+    NotebookRefused: 409,
     ServiceUnavailable: 503,
 }
 
@@ -85,6 +93,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(WorkbenchError, _on_workbench)
     app.add_exception_handler(DBAPIError, _on_database)
     app.add_exception_handler(NoConnection, _on_database)
+    app.add_exception_handler(Exception, _on_unexpected)
 
 
 def _answer(
@@ -138,3 +147,7 @@ def _on_workbench(request: Request, error: Exception) -> Response:
 def _on_database(request: Request, error: Exception) -> Response:
     log.error("database not reachable", extra={"error_type": type(error).__name__})
     return _answer(request, 503, "the database cannot be reached just now; see `workbench doctor`")
+
+
+def _on_unexpected(request: Request, error: Exception) -> Response:
+    return _answer(request, 500, f"this should not have happened ({type(error).__name__}); the log says more")

@@ -10,14 +10,14 @@ from sqlalchemy import Engine
 
 from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
 from pipeline_lib.settings import Settings
-from pipeline_lib.web.access import Access, is_loopback
+from pipeline_lib.web.access import is_loopback
 from pipeline_lib.web.actions import Actions
 from pipeline_lib.web.app import create_app
 
 _STOP_SECONDS = 5
 
 
-def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callable[[str, Access], None]) -> None:
+def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready` is told the address once it answers there.
 
     Raises `InvalidSetting` for an address that others can reach without a token, `ServiceUnavailable` for a taken one.
@@ -28,7 +28,6 @@ def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callab
     app = create_app(settings, engine, actions)
     with _bound(host, port) as listening:
         name = f"[{host}]" if ":" in host else host
-        on_ready(f"http://{name}:{port}/", app.state.context.access)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -37,7 +36,20 @@ def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callab
             proxy_headers=False,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
-        uvicorn.Server(config).run([listening])
+        _Announcing(config, lambda: on_ready(f"http://{name}:{port}/")).run([listening])
+
+
+class _Announcing(uvicorn.Server):
+    """Tells when it has started."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
 
 
 def _bound(host: str, port: int) -> socket.socket:

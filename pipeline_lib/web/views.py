@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from pipeline_lib.parameters import StageName
+from pipeline_lib.parameters import STAGE_PARAMETERS, StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.chain import stage_named
 from pipeline_lib.tracking import queries
@@ -68,6 +68,7 @@ class RunView:
     ended: bool
     cancelling: bool
     running_seconds: float | None
+    parameters: list[tuple[str, str]] = field(default_factory=list)
     conservation: list[Mapping[str, Any]] = field(default_factory=list)
 
 
@@ -92,8 +93,24 @@ def run_view(engine: Engine, settings: Settings, pipeline_id: str) -> RunView:
         ended=ended,
         cancelling=row["cancel_requested_at"] is not None and not ended,
         running_seconds=None if ended else _since(row["started_at"], now),
+        parameters=_parameters(document["parameters"]),
         conservation=[border for stage in document["stages"] for border in stage["conservation"]],
     )
+
+
+def _parameters(stored: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the parameters in the order in which the form asks for them, as people write them."""
+    order = [name for model in STAGE_PARAMETERS.values() for name in model.model_fields]
+    names = sorted(stored, key=lambda name: order.index(name) if name in order else len(order))
+    return [(name, _shown(name, stored[name])) for name in names]
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and name != "seed":
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "–"
 
 
 def _stage_view(

@@ -1,0 +1,137 @@
+"""Works runs as their owner does, with real files and real writes, step by step under a test's control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
+
+from pipeline_lib.artefacts import Manifest, describe_artefact, versions
+from pipeline_lib.execution.report import render_report
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.settings import Settings
+from pipeline_lib.tracking.events import Event, EventType
+from pipeline_lib.tracking.lease import request_cancel
+from pipeline_lib.tracking.models import Pipeline
+from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from pipeline_lib.tracking.states import RunStatus, StageStatus
+from pipeline_lib.web.actions import Actions
+
+LEASE_SECONDS = 120
+SOURCES = ("records = 1_000  # how many", "print('hello')", "show(figure)")
+COUNTS: dict[StageName, dict[str, int]] = {
+    StageName.GENERATE: {"generated": 1000},
+    StageName.INGEST: {"read": 1000, "ingested": 990, "rejected": 10},
+    StageName.PROCESS: {"processed": 990, "loaded": 990},
+    StageName.TRANSFORM: {"transformed": 990},
+    StageName.EXPORT: {"exported": 990},
+}
+
+
+@dataclass
+class Worker:
+    """Owns the runs it was asked for. `outputs` are what the second cell of each stage shows."""
+
+    engine: Engine
+    settings: Settings
+    runs: dict[str, OwnedRun] = field(default_factory=dict)
+    outputs: list[Any] = field(default_factory=list)
+
+    def actions(self, **more: Any) -> Actions:
+        """Return what a page needs, done by this worker."""
+        return Actions(trigger=self.trigger, cancel=lambda each: request_cancel(self.engine, each), **more)
+
+    def trigger(self, parameters: RunParameters, key: str | None = None) -> str:
+        """Record a run, or find the one with this key."""
+        try:
+            run = create_run(self.engine, parameters, Origin("page", key), LEASE_SECONDS)
+        except IntegrityError:
+            with self.engine.connect() as connection:
+                return connection.execute(select(Pipeline.id).where(Pipeline.idempotency_key == key)).scalar_one()
+        self.runs[run.pipeline_id] = run
+        return run.pipeline_id
+
+    def started(self, **parameters: Any) -> OwnedRun:
+        """Return a run that is running."""
+        run = self.runs[self.trigger(RunParameters(**parameters))]
+        run.start()
+        return run
+
+    def completed(self, **parameters: Any) -> OwnedRun:
+        """Return a run that has completed all its stages."""
+        run = self.started(**parameters)
+        for stage in StageName:
+            self.stage(run, stage)
+        output = self.folder(run, StageName.EXPORT) / "export.jsonl"
+        run.complete(str(output))
+        return run
+
+    def failed(self, stage: StageName = StageName.INGEST, message: str = "too many rejects") -> OwnedRun:
+        """Return a run that failed in the second cell of a stage."""
+        run = self.started()
+        run.stage_started(stage)
+        self.cell(run, stage, 1)
+        data = {"cell": 2, "status": "failed", "name": "TooManyRejects", "message": message}
+        run.record(Event(EventType.CELL_STARTED, {"cell": 2, "cells": 3, "source": SOURCES[1]}, stage))
+        run.record(Event(EventType.CELL_FAILED, data, stage))
+        error = {"name": "TooManyRejects", "message": message, "number": 2, "source": SOURCES[1], "stage": stage.value}
+        run.stage_ended_badly(stage, StageStatus.FAILED, error)
+        run.end_badly(RunStatus.FAILED, error)
+        return run
+
+    def stage(self, run: OwnedRun, stage: StageName, between: Callable[[], object] = lambda: None) -> None:
+        """Work a stage to its end; `between` is called after each cell."""
+        run.stage_started(stage)
+        for number in range(1, len(SOURCES) + 1):
+            self.cell(run, stage, number)
+            between()
+        self.write_notebook(run, stage)
+        run.stage_completed(stage, self._manifest(run, stage))
+
+    def cell(self, run: OwnedRun, stage: StageName, number: int) -> None:
+        """Work one cell."""
+        started = {"cell": number, "cells": len(SOURCES), "source": SOURCES[number - 1]}
+        run.record(Event(EventType.CELL_STARTED, started, stage))
+        run.note_progress(stage, {"cell": number, "cells": len(SOURCES)})
+        run.record(Event(EventType.CELL_COMPLETED, {"cell": number, "seconds": 0.25 * number}, stage))
+
+    def folder(self, run: OwnedRun, stage: StageName) -> Path:
+        return self.settings.run_folder(run.pipeline_id).stage(stage)
+
+    def write_notebook(self, run: OwnedRun, stage: StageName) -> None:
+        """Leave an executed notebook and its report."""
+        cells = [new_code_cell(source) for source in SOURCES]
+        cells[1].outputs = [new_output("stream", name="stdout", text=f"hello from {stage}\n"), *self.outputs]
+        for cell in cells:
+            cell.metadata["workbench"] = {"status": "completed", "seconds": 0.5}
+        notebook = new_notebook(cells=[*cells, new_markdown_cell(f"# {stage}")])
+        notebook.metadata["workbench"] = {"status": "completed", "started_at": "2026-11-23T08:00:00+00:00", "seconds": 2}
+        folder = self.folder(run, stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, folder / "notebook.ipynb")
+        render_report(notebook, folder / "report.html")
+
+    def _manifest(self, run: OwnedRun, stage: StageName) -> Manifest:
+        folder = self.folder(run, stage)
+        (folder / "parts").mkdir(parents=True, exist_ok=True)
+        (folder / f"{stage}.jsonl").write_bytes(b"".join(b'{"id": %d}\n' % number for number in range(1000)))
+        (folder / "parts" / "part-00000.parquet").write_bytes(b"PAR1 of a test")
+        names = (f"{stage}.jsonl", "parts/part-00000.parquet")
+        manifest = Manifest(
+            pipeline_id=run.pipeline_id,
+            stage=stage,
+            parameters={},
+            counts=COUNTS[stage],
+            inputs={},
+            artefacts=tuple(describe_artefact(folder, name, 1000) for name in names),
+            details={"conservation": [{"name": "in = out", "left": 990, "right": 990, "holds": True}]},
+            versions=versions(),
+        )
+        manifest.write(folder)
+        return manifest
