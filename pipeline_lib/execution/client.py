@@ -1,4 +1,7 @@
-"""nbclient's client, told what we want to know: progress, capped output, and a kernel that leaves of its own will."""
+"""nbclient's client, told what we want to know: progress, capped output, and a kernel that leaves of its own will.
+
+Secrets are struck out of outputs as they come, so that no saved notebook holds one, not even for a moment.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from pipeline_lib.execution.outcome import Observer
+from pipeline_lib.redaction import redacted, without_known_secrets
 
 PROGRESS_MIME = "application/vnd.workbench.progress+json"
 _DISPLAYS = ("display_data", "execute_result", "update_display_data")
 _TEXT_SHOWN = 2_000
 _LONGEST_ERROR = 200_000
+_LONGEST_SECRET = 4_096
 
 
 class FairChannel(AsyncZMQSocketChannel):
@@ -55,8 +60,8 @@ class CellClient(NotebookClient):
     def end_cell(self, cell: NotebookNode) -> None:
         """Say in the cell's output what was not kept, and settle carriage returns as a terminal would."""
         for output in cell.outputs:
-            if output.output_type == "stream" and "\r" in output.text:
-                output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in output.text.split("\n"))
+            if output.output_type == "stream":
+                output.text = redacted(_settled(output.text))
         if self._dropped:
             note = f"… {self._dropped:,} more characters not kept (a cell keeps {self._cap:,})\n"
             cell.outputs.append(new_output("stream", name="stderr", text=note))
@@ -64,6 +69,7 @@ class CellClient(NotebookClient):
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Take progress out, cap the rest, and hand it on to nbclient."""
         kind, content = msg["msg_type"], msg["content"]
+        _strike_secrets(kind, content)
         if kind in _DISPLAYS and PROGRESS_MIME in content["data"]:
             self._tell_progress(content["data"][PROGRESS_MIME], cell_index + 1)
             return None
@@ -87,7 +93,9 @@ class CellClient(NotebookClient):
         """Join what is printed in pieces: one output per stream, not one per flush."""
         last = outs[-1] if outs and not self.clear_before_next_output else None
         if msg["msg_type"] == "stream" and last is not None and last.get("name") == msg["content"]["name"]:
-            last.text += msg["content"]["text"]
+            # Where the pieces meet once more: a secret may have come in two.
+            met = without_known_secrets(last.text[-_LONGEST_SECRET:] + msg["content"]["text"])
+            last.text = last.text[:-_LONGEST_SECRET] + met
             return last
         return super().output(outs, msg, display_id, cell_index)
 
@@ -97,8 +105,9 @@ class CellClient(NotebookClient):
             self._observer.cell_progress(number, progress["done"], total if isinstance(total, int) else None)
 
     def _cut(self, content: dict[str, Any]) -> bool:
-        """Cut the text to what still fits; False when nothing is left of it."""
+        """Strike secrets out of the text and cut it to what still fits; False when nothing is left of it."""
         room = max(0, self._cap - self._kept)
+        content["text"] = redacted(content["text"]) if room else content["text"]
         self._dropped += max(0, len(content["text"]) - room)
         content["text"] = content["text"][:room]
         self._kept += len(content["text"])
@@ -114,6 +123,21 @@ class CellClient(NotebookClient):
     def _look_for_exit(self, execute_reply: Mapping[str, Any], **_: Any) -> None:
         payload = execute_reply["content"].get("payload") or []
         self.left_of_own_will = any(item.get("source") == "ask_exit" for item in payload)
+
+
+def _strike_secrets(kind: str, content: dict[str, Any]) -> None:
+    """Strike what looks like a secret out of errors; of displayed data only what is known to be one."""
+    if kind == "error":
+        content |= {
+            "evalue": redacted(content["evalue"]),
+            "traceback": [redacted(line) for line in content["traceback"]],
+        }
+    elif kind in _DISPLAYS:
+        content["data"] = without_known_secrets(content["data"])
+
+
+def _settled(text: str) -> str:
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")) if "\r" in text else text
 
 
 def _size(data: Mapping[str, Any]) -> int:

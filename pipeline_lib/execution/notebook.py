@@ -8,6 +8,7 @@ paths, and calls the cells after a dead kernel completed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline_lib.execution.injection import inject, prepared
 from pipeline_lib.execution.options import ExecutionOptions
 from pipeline_lib.execution.outcome import NotebookOutcome
 from pipeline_lib.execution.session import Session, run_session
+from pipeline_lib.redaction import keep_secrets_of
 
 
 def execute_notebook(
@@ -32,6 +34,7 @@ def execute_notebook(
     `InvalidParameter` before anything is started, and what the observer raises.
     """
     options = options or ExecutionOptions()
+    keep_secrets_of({**os.environ, **options.environment})
     notebook = inject(read_notebook(source), parameters)
     document = NotebookDocument(notebook, target)
     document.note_parameters(parameters)

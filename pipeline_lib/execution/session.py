@@ -20,6 +20,7 @@ from pipeline_lib.execution.options import ExecutionOptions
 from pipeline_lib.execution.outcome import CellStatus, KernelExit, NotebookError, NotebookOutcome
 from pipeline_lib.execution.running_kernel import RunningKernel
 from pipeline_lib.execution.supervision import Ended, Supervisor
+from pipeline_lib.redaction import redacted
 
 logger = logging.getLogger(__name__)
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -84,7 +85,7 @@ class Session:
                 patience = min(self._options.grace_seconds, _LONGEST_FAREWELL if error else 60.0)
         finally:
             self._exit = await kernel.stop(patience)
-            last_words = _plain(kernel.last_words())
+            last_words = redacted(_plain(kernel.last_words()))
             await kernel.release()
         return self._with_kernel(error, last_words)
 
@@ -153,13 +154,14 @@ class Session:
         return self._error(status, _END_NAMES[status], reason)
 
     def _error(self, status: CellStatus, exception: str, value: str) -> NotebookError:
+        value = redacted(_plain(value))
         if self._current is None or not self._is_running():
             after = f", after cell {self._current + 1}" if self._current is not None else ""
             return NotebookError(status, None, "", exception, f"{value}{after}")
         self._document.end(self._current, status)
         cell = self._document.notebook.cells[self._current]
         lines = [line for output in cell.outputs if output.output_type == "error" for line in output.traceback]
-        return NotebookError(status, self._current + 1, cell.source, exception, _plain(value), _plain("\n".join(lines)))
+        return NotebookError(status, self._current + 1, cell.source, exception, value, _plain("\n".join(lines)))
 
     def _is_running(self) -> bool:
         if self._current is None:

@@ -89,21 +89,6 @@ def key_figures_before(engine: Engine, before: str | None, status: str | None, l
         return [_plain(row) for row in rows]
 
 
-def key_figures_before(engine: Engine, before: str | None, status: str | None, limit: int) -> list[Row]:
-    """Return key figures of runs older than `before` (None: of the newest), newest first; only those of `status`."""
-    reap(engine)
-    query = text("""
-        select * from key_figures
-        where (cast(:before as text) is null
-               or (created_at, pipeline_id) < (select created_at, id from pipelines where id = :before))
-            and (cast(:status as text) is null or status = :status)
-        order by created_at desc, pipeline_id desc limit :limit
-    """)
-    with engine.connect() as connection:
-        rows = connection.execute(query, {"before": before, "status": status, "limit": limit}).mappings()
-        return [_plain(row) for row in rows]
-
-
 def key_figures_of(engine: Engine, pipeline_id: str) -> Row:
     """Return one run's key figures."""
     query = text("select * from key_figures where pipeline_id = :pipeline_id")
