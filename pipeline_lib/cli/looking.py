@@ -27,7 +27,8 @@ def add_commands(app: typer.Typer) -> None:
 
 @contextmanager
 def tracking() -> Iterator[tuple[Settings, Engine]]:
-    """Reach the tracking database for the block."""
+    """Reach the tracking database for the block, and look after runs whose owner has died."""
+    from pipeline_lib.execution.aftermath import look_after
     from pipeline_lib.services import postgres
     from pipeline_lib.tracking import database
 
@@ -35,6 +36,7 @@ def tracking() -> Iterator[tuple[Settings, Engine]]:
     with postgres.held(settings) as url:
         engine = database.connect(url)
         try:
+            look_after(engine, settings)
             yield settings, engine
         finally:
             engine.dispose()

@@ -27,6 +27,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
 
 from pipeline_lib.execution.kernel_process import become_kernel, kill_group, reap_group
+from pipeline_lib.execution.strays import adopt_orphans, end_all, end_strays
 
 LONGEST_MESSAGE = 1 << 17
 # jemalloc restarts its background threads by itself after a fork (it registers pthread_atfork handlers).
@@ -125,11 +126,13 @@ class Nursery:
             else:
                 shutil.rmtree(child.folder, ignore_errors=True)
             child.lifeline.close()
+        end_strays(self._children, [str(child.folder) for child in self._children.values()])
 
     def _end(self) -> None:
-        for pid, child in self._children.items():
+        for pid in self._children:
             kill_group(pid)
-            os.waitpid(pid, 0)
+        end_all()
+        for child in self._children.values():
             shutil.rmtree(child.folder, ignore_errors=True)
 
 
@@ -189,6 +192,7 @@ def main(arguments: list[str]) -> NoReturn:
     """Arguments: descriptor of the control socket, then the modules to import."""
     control = socket.socket(fileno=int(arguments[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    adopt_orphans()
     failed = preload(arguments[1:])
     _tell(control, {"failed": failed, "threads": unsafe_threads()})
     request = Nursery(control).serve()
