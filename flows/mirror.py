@@ -23,7 +23,7 @@ from prefect.exceptions import PrefectException
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from flows.pipeline import pipeline
+from flows.prefect_api import FLOW
 from flows.prefect_states import TYPES, state_of
 from pipeline_lib.tracking.lease import reap, request_cancel
 from pipeline_lib.tracking.states import RunStatus
@@ -99,7 +99,7 @@ def _not_ended(client: SyncPrefectClient) -> Iterator[FlowRun]:
     due = filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC))  # type: ignore[arg-type]  # a datetime is one
     types = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=_NOT_ENDED))
     wanted = filters.FlowRunFilter(state=types, expected_start_time=due)
-    ours = filters.FlowFilter(name=filters.FlowFilterName(any_=[pipeline.name]))
+    ours = filters.FlowFilter(name=filters.FlowFilterName(any_=[FLOW]))
     offset = 0
     while page := client.read_flow_runs(flow_filter=ours, flow_run_filter=wanted, limit=_PAGE, offset=offset):
         yield from page

@@ -16,7 +16,8 @@ from pipeline_lib.services import prefect
 from pipeline_lib.settings import Settings
 
 WORK_POOL = "workbench"
-DEPLOYMENT = "pipeline/workbench"
+FLOW = "pipeline"
+DEPLOYMENT = f"{FLOW}/workbench"
 _SECONDS = 10.0
 
 
