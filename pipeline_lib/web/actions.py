@@ -22,8 +22,8 @@ class Actions:
     `cancel(pipeline_id)`: asks the owner to stop; False when the run has ended already.
     `resume(pipeline_id, from_stage)`: has the run worked again, from that stage or from the first that does not verify.
         Raises `IllegalTransition`, `ServiceUnavailable`.
-    `open_failure(pipeline_id, stage)`: copies the stage's notebook to step through it, and returns where a running JupyterLab
-        shows the copy, None when none runs.
+    `open_failure(pipeline_id, stage)`: copies the stage's notebook to step through it, and returns where a running
+        JupyterLab shows the copy, None when none runs.
     `trouble()`: says in one sentence what keeps new runs from being worked, None when nothing does.
     """
 

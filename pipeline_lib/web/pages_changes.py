@@ -86,9 +86,8 @@ def open_failure(request: Request, context: InContext, pipeline_id: RunId, stage
     if context.actions.open_failure is None:
         raise HTTPException(404, "this page does not open notebooks")
     address = context.actions.open_failure(pipeline_id, stage)
-    if address is not None:
-        return RedirectResponse(address, _SEE_OTHER)
-    return context.render(request, "open.html", {"pipeline_id": pipeline_id, "stage": stage})
+    # A link, no redirect: browsers hold the redirect of a form to the policy for forms, which is to stay here.
+    return context.render(request, "open.html", {"pipeline_id": pipeline_id, "stage": stage, "address": address})
 
 
 @router.get("/login")

@@ -50,6 +50,8 @@ def templates() -> Environment:
         "size": size_text,
         "moment": moment_text,
         "figure": figure_block,
+        "shown": value_text,
+        "change": change_text,
     }
     environment.globals |= {"badge": badge, "plotly": PLOTLY_NAME, "plotly_styles": plotly_styles()}
     return environment
@@ -83,6 +85,20 @@ def badge(status: str) -> Markup:
 def count_text(count: int | None) -> str:
     """Return a count with thousands separators, and a dash where there is none yet."""
     return "–" if count is None else f"{count:,}"
+
+
+def value_text(value: object) -> str:
+    """Return any value as a person writes it."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else str(value)
+
+
+def change_text(change: float | None) -> str:
+    """Return by how much something has changed, with its sign."""
+    return "–" if change is None else "0" if change == 0 else f"{change:+,}"
 
 
 def seconds_text(seconds: float | None) -> str:

@@ -68,7 +68,7 @@ class RunView:
     ended: bool
     cancelling: bool
     running_seconds: float | None
-    parameters: list[tuple[str, str]] = field(default_factory=list)
+    parameters: list[tuple[str, Any]] = field(default_factory=list)
     conservation: list[Mapping[str, Any]] = field(default_factory=list)
 
 
@@ -98,19 +98,11 @@ def run_view(engine: Engine, settings: Settings, pipeline_id: str) -> RunView:
     )
 
 
-def _parameters(stored: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the parameters in the order in which the form asks for them, as people write them."""
+def _parameters(stored: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the parameters in the order in which the form asks for them."""
     order = [name for model in STAGE_PARAMETERS.values() for name in model.model_fields]
     names = sorted(stored, key=lambda name: order.index(name) if name in order else len(order))
-    return [(name, _shown(name, stored[name])) for name in names]
-
-
-def _shown(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int) and name != "seed":
-        return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else str(value) or "–"
+    return [(name, stored[name]) for name in names]
 
 
 def _stage_view(
