@@ -1,6 +1,6 @@
 """Row conservation: no record is lost or made between two stages.
 
-    generated (or read) = ingested + rejected; ingested = processed = loaded = item_metrics = exported
+generated (or read) = ingested + rejected; ingested = processed = loaded = item_metrics = exported
 """
 
 from __future__ import annotations
