@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeline_lib.cli.views import show_on_terminal
 from pipeline_lib.errors import ServiceUnavailable
-from pipeline_lib.services import postgres
+from pipeline_lib.services import group, postgres
 from pipeline_lib.services.doctor import Finding, examine
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database, queries
@@ -18,10 +18,29 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 
 
 def diagnose(settings: Settings) -> list[Finding]:
-    """Return a finding for each component, and one for the outbox where a database is already there to ask."""
-    findings = examine(settings)
+    """Return a finding for each component, what `workbench up` keeps up, and the outbox where it can be asked."""
+    findings = [*examine(settings), *_kept_up(settings)]
     has_database = next(each for each in findings if each.component == "postgres").reachable
     return [*findings, _outbox(settings)] if has_database else findings
+
+
+def _kept_up(settings: Settings) -> list[Finding]:
+    """What `workbench up` keeps up; its services have their own findings."""
+    state = group.look(settings)
+    if state is None:
+        return [Finding("up", "embedded", None, "not up: page, worker and schedules start with `workbench up`")]
+    programs = [each for each in state.components if each.kind == "program"]
+    return [
+        Finding("up", "embedded", state.phase == group.UP, f"{state.phase}, process {state.pid}"),
+        *map(_told, programs),
+    ]
+
+
+def _told(component: group.ComponentState) -> Finding:
+    restarts = f", started again {component.restarts} times" if component.restarts else ""
+    place = f" at {component.address}" if component.address else ""
+    mend = "" if component.status == "up" else f"see {component.log}"
+    return Finding(component.name, "embedded", component.status == "up", f"{component.status}{place}{restarts}", mend)
 
 
 def _outbox(settings: Settings) -> Finding:

@@ -32,7 +32,7 @@ def up() -> None:
     """Start services, worker, relay and page in the background, and keep them up; says where the page is."""
     settings = load_settings()
     was_up = group.look(settings) is not None
-    state = group.start(settings, _Progress())
+    state = group.start(settings, (lambda _state: None) if was_up else _Progress())
     print("up already" if was_up else "up")
     for component in state.components:
         if component.address:

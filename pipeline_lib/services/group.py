@@ -29,11 +29,15 @@ _PAUSE = 0.1
 
 
 class ComponentState(BaseModel):
-    """One component: `status` is starting, up, down or external, `restarts` how often it was started again."""
+    """One component: `kind` is service or program, `status` starting, up, down or external.
+
+    `restarts` tells how often it was started again.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
+    kind: str = ""
     status: str
     pid: int | None = None
     restarts: int = 0

@@ -159,6 +159,7 @@ class Supervisor:
         status = "external" if external else "down" if not alive else "up" if component.is_ready() else "starting"
         return ComponentState(
             name=component.name,
+            kind="service" if isinstance(component, HeldService) else "program",
             status=status,
             pid=component.pid,
             restarts=self._restarts[component.name].count,
