@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 from jupyter_server.serverapp import list_running_servers
@@ -51,6 +51,8 @@ def lab_command(settings: Settings, path: str = PANEL, more: Sequence[str] = ())
         f"--LabApp.workspaces_dir={_workspaces(settings, path)}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.news_url=",
+        # The default one refuses files behind a link; this one, too, sends them sandboxed.
+        "--ContentsManager.files_handler_class=jupyter_server.files.handlers.FilesHandler",
         "--ContentsManager.pre_save_hook=pipeline_lib.cli.lab_saving.drop_outputs",
     ]
     as_root = ["--allow-root"] if os.geteuid() == 0 else []
@@ -68,10 +70,10 @@ def lab_environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def serve(settings: Settings, path: str = PANEL, more: Sequence[str] = ()) -> int:
-    """Serve JupyterLab until it is stopped; returns its exit code."""
+def serve(settings: Settings, path: str = PANEL, more: Sequence[str] = ()) -> NoReturn:
+    """Become JupyterLab, so that a signal to this process is one to the server."""
     command = lab_command(settings, path, more)
-    return subprocess.run(command, env=lab_environment(settings), check=False).returncode
+    os.execve(command[0], command, lab_environment(settings))
 
 
 def running_address(settings: Settings, path: str) -> str | None:
@@ -88,7 +90,7 @@ def _before(folder: Path, variable: str) -> str:
 
 
 def _workspaces(settings: Settings, path: str) -> Path:
-    """Return the folder of layouts, with one for the workbench: files on the left, table of contents on the right."""
+    """Return the folder of layouts, with one for the workbench: files on the left, this notebook beside them."""
     folder = settings.home / "lab-workspaces"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{WORKSPACE}.jupyterlab-workspace"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import webbrowser
 from typing import Annotated
 
@@ -26,7 +25,7 @@ def lab(context: typer.Context) -> None:
     """Open JupyterLab on the control panel; its address, with the token, appears below. Options go on to Jupyter."""
     from pipeline_lib.cli.lab_server import serve
 
-    sys.exit(serve(load_settings(), more=context.args))
+    serve(load_settings(), more=context.args)
 
 
 def open_(
@@ -48,7 +47,7 @@ def open_(
         return
     print(copy)
     if address is None:
-        sys.exit(serve(settings, path, ["--no-browser"] if no_browser else []))
+        serve(settings, path, ["--no-browser"] if no_browser else [])
     print(address)
     if not no_browser:
         webbrowser.open(address)

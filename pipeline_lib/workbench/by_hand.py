@@ -18,8 +18,8 @@ from IPython.display import HTML, display
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.errors import RunStateError, WorkbenchError
-from pipeline_lib.redaction import redacted
 from pipeline_lib.parameters import StageName
+from pipeline_lib.redaction import redacted
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import RunStatus, StageStatus

@@ -19,7 +19,8 @@ def link(settings: Settings, path: Path, words: str) -> str:
     below = quote(str(path.relative_to(settings.home)))
     # A report is served as it is, inside the server's sandbox; anything else opens as a document of JupyterLab.
     place = f"/files/{below}" if path.suffix == ".html" else f"/doc/tree/{below}"
-    return f'<a href="{place}" target="_blank" rel="noopener">{html.escape(words)}</a>'
+    style = "color:var(--jp-content-link-color);text-decoration:underline"
+    return f'<a href="{place}" target="_blank" rel="noopener" style="{style}">{html.escape(words)}</a>'
 
 
 def stage_files(settings: Settings, pipeline_id: str) -> dict[str, list[Path]]:

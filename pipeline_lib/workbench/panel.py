@@ -50,6 +50,7 @@ class Panel:
         self._engine = database.connect(self._services.enter_context(postgres.held(settings)))
         self._services.callback(self._engine.dispose)
         self._starting: Launch | None = None
+        self._status = ""
         self._past = past_runs(self._engine)
         self.form = run_form()
         self.estimate, self.history = widgets.HTML(), widgets.HTML()
@@ -134,6 +135,7 @@ class Panel:
         figures = queries.key_figures(self._engine, _HISTORY)
         self.history.value = panel_view.history_html(figures)
         self.chooser.unobserve_all("value")
+        self.chooser.index = None  # else a list whose first entry is chosen again shows none as chosen
         self.chooser.options = [(f"{row['pipeline_id']} · {row['trigger']}", row["pipeline_id"]) for row in figures]
         self.chooser.value = pipeline_id
         self.chooser.observe(self._chosen, names="value")
@@ -151,11 +153,13 @@ class Panel:
         """Offer what can be done with the run as it is now (in the watcher's thread)."""
         if self._starting:
             return
+        if sight.document["status"] != self._status:
+            self._status = sight.document["status"]
+            self._past = past_runs(self._engine)
+            self.history.value = panel_view.history_html(queries.key_figures(self._engine, _HISTORY))
         self.cancel.disabled = sight.ended
         self.resume.disabled = not sight.ended or sight.document["status"] == RunStatus.COMPLETED
         if sight.ended:
-            self._past = past_runs(self._engine)
-            self.history.value = panel_view.history_html(queries.key_figures(self._engine, _HISTORY))
             self._judge()
         else:
             self.start.disabled = True
