@@ -26,6 +26,7 @@ from plotly.offline import get_plotlyjs
 
 from pipeline_lib.artefacts import written_whole
 from pipeline_lib.execution.report_outputs import OutputRenderer, code_html, highlight_style, text_html
+from pipeline_lib.execution.report_summary import Summary, head_of, summary_of
 
 _ASSETS = Path(__file__).parent / "report_assets"
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -68,6 +69,7 @@ class Page:
     timeline: Markup
     error: Mapping[str, Any] | None
     parameters: list[tuple[str, str]]
+    summary: Summary
     cells: list[Cell]
 
 
@@ -78,7 +80,7 @@ def render_report(notebook: NotebookNode | Path, target: Path) -> Path:
     """
     executed: NotebookNode = nbformat.read(notebook, as_version=4) if isinstance(notebook, Path) else notebook
     renderer = OutputRenderer()
-    page = _page(executed, renderer)
+    page = _page(executed, renderer, target)
     content = _html(page, with_figures=renderer.figures > 0)
     with written_whole(target) as file:
         file.write(content.encode("utf-8", "replace"))
@@ -119,7 +121,7 @@ def _hash(source: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
-def _page(notebook: NotebookNode, renderer: OutputRenderer) -> Page:
+def _page(notebook: NotebookNode, renderer: OutputRenderer, target: Path) -> Page:
     record = notebook.metadata.get("workbench", {})
     words, tone = _WORDS.get(record.get("status", ""), _UNKNOWN)
     title, text = _title(notebook)
@@ -132,6 +134,7 @@ def _page(notebook: NotebookNode, renderer: OutputRenderer) -> Page:
         timeline=_timeline(notebook),
         error=_error(record),
         parameters=[(name, json.dumps(value, ensure_ascii=False)) for name, value in parameters.items()],
+        summary=summary_of(target, str(parameters.get("pipeline_id") or "")),
         cells=[_cell(number, cell, text, renderer) for number, cell in enumerate(notebook.cells, 1)],
     )
 
@@ -166,7 +169,7 @@ def _cell(number: int, cell: NotebookNode, first_text: str, renderer: OutputRend
     return Cell(
         number=number,
         code=code_html(cell.source),
-        head=cell.source.strip().splitlines()[0],
+        head=head_of(cell.source),
         seconds=_seconds(cell.metadata.get("workbench", {}).get("seconds")) if tone != "quiet" else "",
         status_words=words,
         tone=tone,
