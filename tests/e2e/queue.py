@@ -1,0 +1,109 @@
+"""Runs in Prefect's queue, as page, Prefect's own pages and workers see them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.objects import FlowRun, StateType
+from sqlalchemy import Engine
+
+from flows.actions import ThroughPrefect
+from flows.prefect_api import DEPLOYMENT, WORK_POOL, contacted
+from pipeline_lib.services.readiness import VARIABLE, is_ready
+from pipeline_lib.settings import PROJECT, Settings
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.document import run_document
+from tests.e2e.conftest import WORKBENCH
+
+PATIENCE = 240.0
+ENDS = {"completed", "failed", "cancelled", "crashed"}
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One database, one Prefect, and what the page may do with them."""
+
+    settings: Settings
+    engine: Engine
+
+    @property
+    def actions(self) -> ThroughPrefect:
+        return ThroughPrefect(self.settings, self.engine)
+
+    def status(self, pipeline_id: str) -> str:
+        return str(queries.run_row(self.engine, pipeline_id)["status"])
+
+    def document(self, pipeline_id: str) -> dict[str, Any]:
+        return run_document(self.engine, self.settings, pipeline_id)
+
+    def exported(self, pipeline_id: str) -> dict[str, Any]:
+        """Return the run's output file, read."""
+        document: dict[str, Any] = json.loads(Path(self.document(pipeline_id)["output_file"]).read_bytes())
+        return document
+
+    def flow_run(self, pipeline_id: str) -> FlowRun:
+        """Return Prefect's view of the run."""
+        with contacted(self.settings) as client:
+            return client.read_flow_run(UUID(queries.run_row(self.engine, pipeline_id)["prefect_flow_run_id"]))
+
+    def state_in_prefect(self, pipeline_id: str) -> StateType | None:
+        state = self.flow_run(pipeline_id).state
+        return state.type if state else None
+
+    def start_from_prefect(self, **parameters: Any) -> FlowRun:
+        """Do what `Quick run` on Prefect's own page does."""
+        with contacted(self.settings) as client:
+            deployment = client.read_deployment_by_name(DEPLOYMENT)
+            return client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+
+    @contextmanager
+    def held_back(self) -> Iterator[SyncPrefectClient]:
+        """Let no worker take anything from the queue in this block."""
+        with contacted(self.settings) as client:
+            client.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=True))
+            try:
+                yield client
+            finally:
+                client.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=False))
+
+
+def until(reached: Callable[[], Any], what: str, seconds: float = PATIENCE) -> None:
+    """Wait until something is so; fails the test, saying what, when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, f"not in {seconds:g} s: {what}"
+        time.sleep(0.2)
+
+
+@contextmanager
+def worker(settings: Settings, folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that works one pipeline at a time, ready for it."""
+    ready, environment = folder / f"{name}.ready", {"WORKBENCH_HOME": str(settings.home)}
+    if settings.database_url is not None:
+        environment["DATABASE_URL"] = settings.database_url.get_secret_value()
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [WORKBENCH, "worker", "--limit", "1"],
+            env=os.environ | environment | {VARIABLE: str(ready)},
+            cwd=PROJECT,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: is_ready(ready, process.pid) or process.poll() is not None, "the worker is ready", 60)
+        assert process.poll() is None, Path(log.name).read_text()
+        yield process
+    finally:
+        process.terminate()
+        process.wait(40)

@@ -1,0 +1,164 @@
+"""Runs that others work: through Prefect's queue, by real workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import Cancelled, Cancelling
+from sqlalchemy import text
+
+from flows.prefect_api import DEPLOYMENT, contacted
+from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.parameters import RunParameters
+from pipeline_lib.services import prefect
+from pipeline_lib.services import spark as spark_service
+from pipeline_lib.services.processes import free_port
+from pipeline_lib.settings import Settings
+from pipeline_lib.tracking import database, queries
+from pipeline_lib.tracking.waiting import WAITING_SECONDS
+from tests.conftest import fresh_database
+from tests.e2e.queue import ENDS, Queue, until, worker
+
+LONG = RunParameters(records=3_000_000)
+
+
+@pytest.fixture(scope="module")
+def queue(settings: Settings, server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+    """Two workers on one Prefect and one fresh database."""
+    folder = tmp_path_factory.mktemp("workers")
+    with ExitStack() as stack:
+        url = stack.enter_context(fresh_database(server_url))
+        own = Settings(_env_file=None, workbench_home=settings.home, database_url=url)
+        spark = stack.enter_context(ThreadPoolExecutor(max_workers=1))
+        held = stack.enter_context(ExitStack())
+        spark.submit(lambda: held.enter_context(spark_service.held(own)))
+        stack.enter_context(prefect.held(own, full=True))
+        engine = database.connect(url)
+        stack.callback(engine.dispose)
+        first, second = worker(own, folder, "first"), worker(own, folder, "second")
+        with ThreadPoolExecutor(max_workers=2) as starting:
+            for entered in [starting.submit(each.__enter__) for each in (first, second)]:
+                entered.result()
+        stack.push(first)
+        stack.push(second)
+        yield Queue(own, engine)
+
+
+def test_two_workers_work_two_runs_at_once_and_both_are_right(queue: Queue) -> None:
+    ours = queue.actions.trigger(RunParameters(records=300, seed=5), "from the page")
+    theirs = queue.start_from_prefect(records=400, seed=6)
+    until(lambda: queue.status(ours) in ENDS, "the run of the page ends")
+    found = next(row for row in queries.key_figures(queue.engine) if row["trigger"] == "prefect")
+    until(lambda: queue.status(found["pipeline_id"]) in ENDS, "the run of Prefect's page ends")
+    first, second = queue.document(ours), queue.document(found["pipeline_id"])
+    assert (first["status"], second["status"]) == ("completed", "completed"), (first["error"], second["error"])
+    assert (first["trigger"], second["trigger"]) == ("page", "prefect")
+    assert (queue.exported(ours)["record_count"], queue.exported(found["pipeline_id"])["record_count"]) == (300, 400)
+    rows = [queries.run_row(queue.engine, each) for each in (ours, found["pipeline_id"])]
+    assert max(row["started_at"] for row in rows) < min(row["finished_at"] for row in rows), "one after the other"
+    runs = [queue.flow_run(each) for each in (ours, found["pipeline_id"])]
+    assert runs[1].id == theirs.id
+    assert len({run.labels["prefect.worker.name"] for run in runs}) == 2
+    assert [run.name for run in runs] == [ours, found["pipeline_id"]]
+    assert {run.state.type for run in runs if run.state} == {StateType.COMPLETED}
+    assert runs[0].parameters == {**rows[0]["parameters"], "pipeline_id": ours}
+
+
+def test_a_cancelled_run_is_cancelled_in_both_worlds_wherever_it_was_cancelled(queue: Queue) -> None:
+    here, there = queue.actions.trigger(LONG), queue.actions.trigger(LONG)
+    until(lambda: queue.status(here) == queue.status(there) == "running", "both run")
+    assert queue.actions.cancel(here)
+    with contacted(queue.settings) as client:
+        client.set_flow_run_state(queue.flow_run(there).id, Cancelling())
+    for each in (here, there):
+        until(lambda each=each: queue.status(each) in ENDS, "the run ends")
+        until(lambda each=each: queue.state_in_prefect(each) is StateType.CANCELLED, "Prefect follows")
+        assert queue.status(each) == "cancelled"
+
+
+def test_a_run_cancelled_in_the_queue_is_cancelled_at_once(queue: Queue) -> None:
+    with queue.held_back():
+        waiting = queue.actions.trigger(LONG)
+        assert queue.actions.cancel(waiting)
+        assert queue.status(waiting) == "cancelled"
+        assert queue.state_in_prefect(waiting) is StateType.CANCELLED
+        assert not queue.actions.cancel(waiting)
+
+
+def test_a_run_cancelled_in_prefects_queue_is_cancelled_for_us(queue: Queue) -> None:
+    with queue.held_back() as client:
+        waiting = queue.actions.trigger(LONG)
+        client.set_flow_run_state(queue.flow_run(waiting).id, Cancelled(message="not needed"), force=True)
+        until(lambda: queue.status(waiting) == "cancelled", "a worker hears of it", 30)
+        assert queue.document(waiting)["error"]["message"] == "not needed"
+
+
+def test_a_run_may_wait_in_the_queue_as_long_as_a_worker_lives(queue: Queue) -> None:
+    with queue.held_back():
+        waiting = queue.actions.trigger(LONG)
+        nearly_over = text("update pipelines set lease_expires_at = clock_timestamp() + interval '20 s' where id = :id")
+        with queue.engine.begin() as connection:
+            connection.execute(nearly_over, {"id": waiting})
+        until(lambda: _lease_seconds(queue, waiting) > WAITING_SECONDS / 2, "a worker renews the lease", 20)
+        queue.actions.cancel(waiting)
+
+
+def _lease_seconds(queue: Queue, pipeline_id: str) -> float:
+    left = text("select extract(epoch from lease_expires_at - clock_timestamp()) from pipelines where id = :id")
+    with queue.engine.connect() as connection:
+        return float(connection.execute(left, {"id": pipeline_id}).scalar_one())
+
+
+def test_twenty_requests_with_one_key_are_one_run(queue: Queue) -> None:
+    with queue.held_back(), ThreadPoolExecutor(max_workers=20) as asking:
+        answers = list(asking.map(lambda _: queue.actions.trigger(LONG, "clicked often"), range(20)))
+        assert len(set(answers)) == 1
+        assert [row["pipeline_id"] for row in queries.key_figures(queue.engine, 100)].count(answers[0]) == 1
+        queue.actions.cancel(answers[0])
+
+
+def test_without_prefect_nothing_is_triggered_and_no_run_is_recorded(queue: Queue) -> None:
+    gone = queue.settings.model_copy(update={"prefect_api_url": f"http://127.0.0.1:{free_port()}/api"})
+    actions = replace(queue.actions, settings=gone)
+    before = len(queries.key_figures(queue.engine, 1000))
+    with pytest.raises(ServiceUnavailable, match=r"Prefect at 127\.0\.0\.1"):
+        actions.trigger(LONG, "while it was away")
+    assert len(queries.key_figures(queue.engine, 1000)) == before
+    assert "Prefect at 127.0.0.1" in str(actions.trouble())
+
+
+def test_with_a_worker_there_is_no_trouble(queue: Queue) -> None:
+    assert queue.actions.trouble() is None
+
+
+def test_prefect_refuses_parameters_as_we_do(queue: Queue) -> None:
+    with pytest.raises(ServiceUnavailable, match="PrefectHTTPStatusError") as refusal:
+        queue.start_from_prefect(records=0)
+    assert isinstance(refusal.value.__cause__, PrefectHTTPStatusError)
+
+
+def test_prefects_form_shows_every_parameter_with_its_help_and_its_bounds(queue: Queue) -> None:
+    with contacted(queue.settings) as client:
+        deployment = client.read_deployment_by_name(DEPLOYMENT)
+    fields = deployment.parameter_openapi_schema["properties"]
+    assert list(fields) == [*RunParameters.model_fields, "pipeline_id"]
+    for name, field in RunParameters.model_fields.items():
+        assert (fields[name]["default"], fields[name]["description"]) == (field.default, field.description)
+    assert (fields["records"]["minimum"], fields["records"]["maximum"]) == (1, 100_000_000)
+    assert fields["export_format"]["enum"] == ["json", "jsonl", "csv", "parquet"]
+
+
+def test_prefect_stores_no_setting_and_no_path_of_this_machine(queue: Queue) -> None:
+    with contacted(queue.settings) as client:
+        deployment = client.read_deployment_by_name(DEPLOYMENT)
+        pool = client.read_work_pool(str(deployment.work_pool_name))
+    assert (deployment.job_variables, deployment.path) == ({}, None)
+    stored = deployment.model_dump_json() + pool.model_dump_json()
+    assert str(queue.settings.home) not in stored
+    assert "postgresql://" not in stored
