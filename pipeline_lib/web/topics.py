@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Engine
 from sse_starlette import ServerSentEvent
 
+from pipeline_lib.errors import UnknownRun
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.models import PipelineEvent
 from pipeline_lib.tracking.states import StageStatus
@@ -46,6 +47,8 @@ class EventTopic:
 
     def _tell_progress(self, engine: Engine) -> None:
         stages = queries.stage_rows(engine, self.pipeline_id)
+        if not stages:
+            raise UnknownRun(f"run {self.pipeline_id} was cleaned away")
         running = {row["name"]: row["progress"] for row in stages if row["status"] == StageStatus.RUNNING}
         for stage, progress in running.items():
             if progress and self._progress.get(stage) != progress:
@@ -65,14 +68,17 @@ class PageTopic:
     _shown: Mapping[str, str] = field(default_factory=dict)
 
     def welcome(self, engine: Engine, watcher: Watcher) -> None:
-        self.refresh(engine)
+        self._tell_changes(engine, [each for each in self.watchers if each is not watcher])
         watcher.tell(_parts(self._shown))
 
     def refresh(self, engine: Engine) -> None:
+        self._tell_changes(engine, self.watchers)
+
+    def _tell_changes(self, engine: Engine, watchers: list[Watcher]) -> None:
         parts = self.render(engine, self.pipeline_id)
         changed = {name: part for name, part in parts.items() if self._shown.get(name) != part}
         self._shown = parts
-        for watcher in self.watchers if changed else ():
+        for watcher in watchers if changed else ():
             watcher.tell(_parts(changed))
 
 

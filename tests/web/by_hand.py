@@ -111,7 +111,11 @@ class Worker:
         for cell in cells:
             cell.metadata["workbench"] = {"status": "completed", "seconds": 0.5}
         notebook = new_notebook(cells=[*cells, new_markdown_cell(f"# {stage}")])
-        notebook.metadata["workbench"] = {"status": "completed", "started_at": "2026-11-23T08:00:00+00:00", "seconds": 2}
+        notebook.metadata["workbench"] = {
+            "status": "completed",
+            "started_at": "2026-11-23T08:00:00+00:00",
+            "seconds": 2,
+        }
         folder = self.folder(run, stage)
         folder.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, folder / "notebook.ipynb")

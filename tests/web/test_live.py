@@ -1,0 +1,154 @@
+"""Watchers hear of every event once and in order, whenever they come and whatever breaks; many cost what one costs."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+import psycopg2
+import pytest
+from sqlalchemy import Engine, text
+
+from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking import queries
+from tests.web.by_hand import Worker
+from tests.web.served import Page
+from tests.web.sse import numbered, stream
+
+
+def _events(pipeline_id: str) -> str:
+    return f"/api/v1/runs/{pipeline_id}/events"
+
+
+def _last(engine: Engine, pipeline_id: str) -> int:
+    return int(queries.run_row(engine, pipeline_id)["event_sequence"])
+
+
+def test_a_watcher_hears_each_event_once_and_in_order(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    with page.client() as client, stream(client, _events(run.pipeline_id)) as messages:
+        working = threading.Thread(target=worker.stage, args=(run, StageName.GENERATE))
+        working.start()
+        seen = numbered(messages, 9)
+        working.join()
+    assert seen == list(range(1, 10))
+
+
+def test_who_comes_back_goes_on_where_he_stopped(page: Page, worker: Worker) -> None:
+    run = worker.completed()
+    last = _last(worker.engine, run.pipeline_id)
+    with page.client() as client:
+        with stream(client, _events(run.pipeline_id), **{"Last-Event-ID": "7"}) as messages:
+            assert numbered(messages, last) == list(range(8, last + 1))
+        with stream(client, f"{_events(run.pipeline_id)}?after=10") as messages:
+            assert numbered(messages, last) == list(range(11, last + 1))
+
+
+def test_a_run_that_is_written_while_watchers_come_and_go_has_no_gap_and_no_double(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    working = threading.Thread(target=lambda: [worker.stage(run, stage) for stage in StageName])
+    working.start()
+    seen: list[int] = []
+    with page.client() as client:
+        while not seen or seen[-1] < 41:
+            after = {"Last-Event-ID": str(seen[-1])} if seen else {}
+            with stream(client, _events(run.pipeline_id), **after) as messages:
+                seen += numbered(messages, min(len(seen) + 4, 41))
+    working.join()
+    assert seen == list(range(1, len(seen) + 1))
+
+
+def test_an_id_from_the_future_waits_for_what_comes_next(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    with page.client() as client, stream(client, _events(run.pipeline_id), **{"Last-Event-ID": "999"}) as messages:
+        run.stage_started(StageName.GENERATE)
+        assert numbered(messages, 2) == [2]
+
+
+def test_progress_within_a_cell_comes_without_a_number(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    run.stage_started(StageName.PROCESS)
+    with page.client() as client, stream(client, _events(run.pipeline_id)) as messages:
+        run.note_progress(StageName.PROCESS, {"cell": 3, "cells": 9, "records": 500, "total": 1000})
+        found = next(message for message in messages if message.event == "progress")
+    assert found.id is None
+    assert found.data == {"stage": "process", "cell": 3, "cells": 9, "records": 500, "total": 1000}
+
+
+def test_a_lost_database_connection_is_replaced_and_nothing_is_missed(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    with page.client() as client, stream(client, _events(run.pipeline_id)) as messages:
+        assert numbered(messages, 1) == [1]
+        _cut_live_connections(worker.engine)
+        worker.stage(run, StageName.GENERATE)
+        assert numbered(messages, 9) == list(range(2, 10))
+
+
+def _cut_live_connections(engine: Engine) -> None:
+    with engine.begin() as connection:
+        cut = connection.execute(
+            text("""
+                select pg_terminate_backend(pid) from pg_stat_activity
+                where application_name = 'workbench live' and datname = current_database()
+            """)
+        )
+        assert cut.rowcount == 1
+
+
+def test_a_hundred_watchers_cost_one_database_connection(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    with ExitStack() as stack:
+        client = stack.enter_context(page.client())
+        streams = [stack.enter_context(stream(client, _events(run.pipeline_id))) for _ in range(100)]
+        worker.stage(run, StageName.GENERATE)
+        assert all(numbered(messages, 9) == list(range(1, 10)) for messages in streams)
+        assert _connections(worker.engine, "workbench live") == 1
+
+
+def _connections(engine: Engine, application: str) -> int:
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select count(*) from pg_stat_activity where application_name = %s and datname = current_database()",
+            [application],
+        )
+        row = cursor.fetchone()
+    connection.close()
+    assert row is not None
+    return int(row[0])
+
+
+def test_the_stream_of_a_run_that_is_cleaned_away_ends(page: Page, worker: Worker) -> None:
+    run = worker.completed()
+    with page.client() as client, stream(client, _events(run.pipeline_id)) as messages:
+        next(messages)
+        with worker.engine.begin() as connection:
+            connection.execute(text("delete from pipelines where id = :id"), {"id": run.pipeline_id})
+        list(messages)
+
+
+def test_a_run_whose_owner_has_died_crashes_before_the_eyes_of_its_watchers(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    with page.client() as client, stream(client, _events(run.pipeline_id)) as messages:
+        with worker.engine.begin() as connection:
+            connection.execute(text("update pipelines set lease_expires_at = clock_timestamp() - interval '1 s'"))
+        types = [next(messages).data["type"] for _ in range(2)]
+    assert types == ["run.started", "run.crashed"]
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*"])
+def test_programs_that_do_not_stream_get_the_events_as_a_list(page: Page, worker: Worker, accept: str) -> None:
+    run = worker.completed()
+    with page.client(Accept=accept) as client:
+        events = client.get(f"{_events(run.pipeline_id)}?after=2").json()["events"]
+    assert [event["sequence"] for event in events] == list(range(3, _last(worker.engine, run.pipeline_id) + 1))
+
+
+def test_the_page_is_sent_only_the_parts_that_change(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    with page.client() as client, stream(client, f"/runs/{run.pipeline_id}/live") as messages:
+        assert set(next(messages).data) == {"headline", "stages", "counts", "files", "log"}
+        run.stage_started(StageName.INGEST)
+        changed = next(message.data for message in messages if "stages" in message.data)
+        assert "counts" not in changed
+        assert 'class="stage running"' in changed["stages"]
