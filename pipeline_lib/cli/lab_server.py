@@ -51,8 +51,7 @@ def lab_command(settings: Settings, path: str = PANEL, more: Sequence[str] = ())
         f"--LabApp.workspaces_dir={_workspaces(settings, path)}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.news_url=",
-        # The default one refuses files behind a link; this one, too, sends them sandboxed.
-        "--ContentsManager.files_handler_class=jupyter_server.files.handlers.FilesHandler",
+        "--ContentsManager.files_handler_class=pipeline_lib.cli.lab_files.LinkedFilesHandler",
         "--ContentsManager.pre_save_hook=pipeline_lib.cli.lab_saving.drop_outputs",
     ]
     as_root = ["--allow-root"] if os.geteuid() == 0 else []

@@ -34,12 +34,12 @@ def compare_runs(engine: Engine, settings: Settings, first: str, second: str) ->
     `UnknownRun`.
     """
     a, b = (run_document(engine, settings, each) for each in (first, second))
-    stages_a, stages_b = (_manifests(engine, each) for each in (first, second))
+    stages = stages_a, stages_b = _manifests(engine, first), _manifests(engine, second)
     document: Row = {
         "runs": {"a": _head(a), "b": _head(b)},
         "parameters": _differing(a["parameters"], b["parameters"], leave_out=_NOT_CHOSEN),
         "records": _pairs(a["records"], b["records"]),
-        "rejects": _pairs(*(_detail(each, StageName.INGEST, "rejects_by_reason", {}) for each in (stages_a, stages_b))),
+        "rejects": _pairs(*_counted(_detail(each, StageName.INGEST, "rejects_by_reason", {}) for each in stages)),
         "stages": _pairs(*({stage["name"]: stage["seconds"] for stage in each["stages"]} for each in (a, b))),
         "cells": _pairs(*(_cell_seconds(engine, each) for each in (first, second))),
         "models": _pairs(*(_model_seconds(each) for each in (stages_a, stages_b))),
@@ -64,6 +64,13 @@ def _detail(manifests: Mapping[str, Row], stage: StageName, name: str, default: 
 def _pairs(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> list[Row]:
     names = dict.fromkeys([*a, *b])
     return [{"name": name, "a": a.get(name), "b": b.get(name), "change": _change(a, b, name)} for name in names]
+
+
+def _counted(reasons: Iterable[Mapping[str, int]]) -> list[dict[str, int]]:
+    """Return both runs' rejects with every reason of either; a reason not met is a count of nought."""
+    both = list(reasons)
+    names = sorted({name for each in both for name in each})
+    return [{name: each.get(name, 0) for name in names} for each in both]
 
 
 def _change(a: Mapping[str, float | None], b: Mapping[str, float | None], name: str) -> float | None:

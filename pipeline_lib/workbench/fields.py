@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 _LOGARITHMIC_FROM = 10_000  # a range wider than this is easier to move through in powers of ten
 _SLIDER_TOP = 10_000_000  # a slider that ends at the bound is too coarse below it; the number field takes more
+_TOLERANCE = 1e-6
 _ENTRY = widgets.Layout(width="13em")
 _SLIDER = widgets.Layout(width="17em")
 _STYLE = {"description_width": "0"}
@@ -92,7 +93,7 @@ def _share(info: FieldInfo, shared: dict[str, Any]) -> tuple[widgets.Widget, lis
     slider = widgets.FloatSlider(
         value=shared["value"], min=low, max=high, step=0.005, readout_format=".1%", layout=_SLIDER, style=_STYLE
     )
-    return entry, [_coupled(slider, entry, lambda value: round(value, 4))]
+    return entry, [_coupled(slider, entry, lambda value: round(value, 4), float)]
 
 
 def _whole_number(info: FieldInfo, shared: dict[str, Any]) -> tuple[widgets.Widget, list[widgets.Widget]]:
@@ -109,7 +110,11 @@ def _whole_number(info: FieldInfo, shared: dict[str, Any]) -> tuple[widgets.Widg
         layout=_SLIDER,
         style=_STYLE,
     )
-    return entry, [_coupled(slider, entry, two_digits)]
+    return entry, [_coupled(slider, entry, two_digits, _power)]
+
+
+def _power(value: float) -> float:
+    return log10(max(value, 1e-9))
 
 
 def two_digits(value: float) -> int:
@@ -118,18 +123,26 @@ def two_digits(value: float) -> int:
     return round(value / step) * step
 
 
-def _coupled(slider: widgets.Widget, entry: widgets.Widget, rounded: Callable[[float], float]) -> widgets.Widget:
-    """Let slider and number field follow each other; only a person's own move is passed on."""
-    moving: list[bool] = []
+def _coupled(
+    slider: widgets.Widget, entry: widgets.Widget, rounded: Callable[[float], float], place: Callable[[float], float]
+) -> widgets.Widget:
+    """Let slider and number field follow each other; `place` is where on the slider a value lies, in its own steps.
 
-    def follow(target: widgets.Widget, value: float) -> None:
-        if not moving:
-            moving.append(True)
-            try:
-                target.value = value
-            finally:
-                moving.clear()
+    A slider that is shown moves by itself to the nearest of its steps: that is nobody's choice, and is not followed.
+    """
 
-    slider.observe(lambda change: follow(entry, rounded(change["new"])), names="value")
-    entry.observe(lambda change: follow(slider, min(max(change["new"], 10**-9), 10**12)), names="value")
+    def follow_slider(change: dict[str, float]) -> None:
+        if abs(place(change["new"]) - place(entry.value)) > slider.step / 2 + _TOLERANCE:
+            entry.value = rounded(change["new"])
+
+    def follow_entry(change: dict[str, float]) -> None:
+        if _is_within(change["new"], slider, place):
+            slider.value = change["new"]
+
+    slider.observe(follow_slider, names="value")
+    entry.observe(follow_entry, names="value")
     return slider
+
+
+def _is_within(value: float, slider: widgets.Widget, place: Callable[[float], float]) -> bool:
+    return bool(slider.min <= place(value) <= slider.max)
