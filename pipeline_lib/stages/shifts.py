@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log, sqrt
 
+import numpy as np
 import polars as pl
 import polars.selectors as cs
 
@@ -85,10 +86,9 @@ def stability_index(name: str, a: pl.Series, b: pl.Series) -> Shift:
     cuts = sorted({float(a.quantile(share, "nearest") or 0) for share in _DECILES})
     shares = []
     for sample in (a, b):
-        bins = sample.cut(cuts, labels=[str(number) for number in range(len(cuts) + 1)])
-        counts = dict(bins.cast(pl.String).value_counts().iter_rows())
-        held = [counts.get(str(number), 0) + 0.5 for number in range(len(cuts) + 1)]
-        shares.append([each / sum(held) for each in held])
+        bins = np.searchsorted(np.array(cuts), sample.to_numpy(), side="left")
+        held = np.bincount(bins, minlength=len(cuts) + 1) + 0.5
+        shares.append((held / held.sum()).tolist())
     value = sum((q - p) * log(q / p) for p, q in zip(*shares, strict=True))
     return Shift(name, "PSI", value, f"median {_median(a):,.2f}", f"median {_median(b):,.2f}")
 
