@@ -25,7 +25,9 @@ from sqlalchemy.exc import DBAPIError
 
 from flows.prefect_api import FLOW
 from flows.prefect_states import TYPES, state_of
-from pipeline_lib.tracking.lease import reap, request_cancel
+from pipeline_lib.execution.aftermath import look_after
+from pipeline_lib.settings import Settings
+from pipeline_lib.tracking.lease import request_cancel
 from pipeline_lib.tracking.states import RunStatus
 from pipeline_lib.tracking.waiting import end_waiting, keep_waiting, runs_in_prefect
 
@@ -39,10 +41,10 @@ Row = Mapping[str, Any]
 
 
 @contextmanager
-def mirroring(engine: Engine) -> Iterator[None]:
-    """Compare the two every few seconds in the background while the block lasts."""
+def mirroring(engine: Engine, settings: Settings) -> Iterator[None]:
+    """Compare the two every few seconds in the background while the block lasts, and look after crashed runs."""
     ended = threading.Event()
-    thread = threading.Thread(target=_mirror_until, args=(engine, ended), name="mirror", daemon=True)
+    thread = threading.Thread(target=_mirror_until, args=(engine, settings, ended), name="mirror", daemon=True)
     thread.start()
     try:
         yield
@@ -51,18 +53,18 @@ def mirroring(engine: Engine) -> Iterator[None]:
         thread.join()
 
 
-def _mirror_until(engine: Engine, ended: threading.Event) -> None:
+def _mirror_until(engine: Engine, settings: Settings, ended: threading.Event) -> None:
     while not ended.wait(_LOOK_SECONDS):
         try:
             with get_client(sync_client=True) as client:
+                look_after(engine, settings)
                 mirror(engine, client)
         except (httpx.HTTPError, PrefectException, DBAPIError) as error:
             log.warning("runs not compared with Prefect", extra={"error_type": type(error).__name__})
 
 
 def mirror(engine: Engine, client: SyncPrefectClient) -> None:
-    """Compare once, and mend what differs; also finds the runs whose owner has died."""
-    reap(engine)
+    """Compare once, and mend what differs."""
     flow_runs = {str(flow_run.id): flow_run for flow_run in _not_ended(client)}
     named = {_named_run(flow_run) for flow_run in flow_runs.values()} - {""}
     rows = runs_in_prefect(engine, named, list(flow_runs), _LOOK_BACK_SECONDS)

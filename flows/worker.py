@@ -78,7 +78,7 @@ def work(settings: Settings, limit: int) -> None:
     with postgres.held(settings) as url:
         engine = database.connect(url)
         name = f"{socket.gethostname()}-{os.getpid()}"
-        with mirroring(engine):
+        with mirroring(engine, settings):
             asyncio.run(_until_signal(PatientWorker(work_pool_name=WORK_POOL, name=name, limit=limit)))
         engine.dispose()
 

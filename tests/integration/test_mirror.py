@@ -1,0 +1,104 @@
+"""Prefect's flow runs and our runs tell the same story, also when one of them was away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling, Crashed, Running
+from sqlalchemy import Engine, text
+
+from flows.mirror import mirror
+from flows.pipeline import pipeline
+from pipeline_lib.parameters import RunParameters
+from pipeline_lib.services import prefect
+from pipeline_lib.settings import Settings
+from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from pipeline_lib.tracking.states import RunStatus
+from pipeline_lib.tracking.waiting import note_flow_run, request_run
+
+
+@pytest.fixture(scope="module")
+def client(settings: Settings) -> Iterator[SyncPrefectClient]:
+    """A client of a real Prefect server."""
+    with (
+        prefect.held(settings) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+        get_client(sync_client=True) as client,
+    ):
+        yield client
+
+
+def _running(engine: Engine, client: SyncPrefectClient) -> tuple[OwnedRun, FlowRun]:
+    run = create_run(engine, RunParameters(), Origin("cli"), 30)
+    flow_run = client.create_flow_run(pipeline, parameters={"pipeline_id": run.pipeline_id}, state=Running())
+    run.start(str(flow_run.id))
+    return run, flow_run
+
+
+def _state(client: SyncPrefectClient, flow_run: FlowRun) -> StateType | None:
+    state = client.read_flow_run(flow_run.id).state
+    return state.type if state else None
+
+
+def _long_ago(engine: Engine, column: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"update pipelines set {column} = clock_timestamp() - interval '10 minutes'"))
+
+
+def test_a_run_that_crashed_crashes_in_prefect(engine: Engine, client: SyncPrefectClient) -> None:
+    run, flow_run = _running(engine, client)
+    _long_ago(engine, "lease_expires_at")
+    assert queries.run_row(engine, run.pipeline_id)["status"] == "crashed"
+    mirror(engine, client)
+    assert _state(client, flow_run) is StateType.CRASHED
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "cancelled"])
+def test_a_run_that_ended_while_prefect_was_away_ends_there_later(
+    engine: Engine, client: SyncPrefectClient, end: str
+) -> None:
+    run, flow_run = _running(engine, client)
+    if end == "completed":
+        run.complete(None)
+    else:
+        run.end_badly(RunStatus(end), {"name": "Reason", "message": "for a reason"})
+    mirror(engine, client)
+    assert _state(client, flow_run) is StateType.RUNNING, "its flow may be about to tell Prefect itself"
+    _long_ago(engine, "finished_at")
+    mirror(engine, client)
+    assert _state(client, flow_run) is StateType(end.upper())
+    assert client.read_flow_run(flow_run.id).state.message == (None if end == "completed" else "for a reason")
+
+
+def test_cancelling_in_prefect_asks_the_owner_to_stop(engine: Engine, client: SyncPrefectClient) -> None:
+    run, flow_run = _running(engine, client)
+    client.set_flow_run_state(flow_run.id, Cancelling())
+    mirror(engine, client)
+    assert run.renew_lease(), "the owner hears of it with its next renewal"
+
+
+def test_a_run_that_prefect_could_not_bring_to_life_has_crashed(engine: Engine, client: SyncPrefectClient) -> None:
+    run = request_run(engine, RunParameters(), Origin("page"))
+    assert run is not None
+    flow_run = client.create_flow_run(pipeline, state=Crashed(message="no such interpreter"))
+    note_flow_run(engine, run.pipeline_id, str(flow_run.id))
+    mirror(engine, client)
+    row = queries.run_row(engine, run.pipeline_id)
+    assert (row["status"], row["error"]["message"]) == ("crashed", "no such interpreter")
+
+
+def test_a_running_run_goes_on_whatever_prefect_believes(engine: Engine, client: SyncPrefectClient) -> None:
+    run, flow_run = _running(engine, client)
+    client.set_flow_run_state(flow_run.id, Crashed(message="not seen for a while"), force=True)
+    mirror(engine, client)
+    assert queries.run_row(engine, run.pipeline_id)["status"] == "running"
+    run.complete(None)
+    _long_ago(engine, "finished_at")
+    mirror(engine, client)
+    assert _state(client, flow_run) is StateType.COMPLETED
