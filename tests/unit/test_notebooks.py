@@ -20,29 +20,28 @@ def code_cells(path: Path) -> list[Any]:
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-def parameters_cell(stage: Stage) -> list[ast.AnnAssign]:
-    tagged = [c for c in code_cells(NOTEBOOKS / stage.notebook) if "parameters" in c.metadata.get("tags", [])]
+def parameters_cell(path: Path) -> list[ast.AnnAssign]:
+    tagged = [c for c in code_cells(path) if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     body = ast.parse(tagged[0].source).body
     assert all(isinstance(each, ast.AnnAssign) for each in body)
     return [each for each in body if isinstance(each, ast.AnnAssign)]
 
 
-def json_type(model: type[StageParameters], name: str) -> str:
-    default = model.model_fields[name].default
-    return type(default).__name__
+def check_parameters_cell(path: Path, model: type[StageParameters]) -> None:
+    """Assert that the notebook's parameters are the model's: names, types and defaults."""
+    written = {
+        ast.unparse(each.target): (ast.unparse(each.annotation), ast.literal_eval(each.value))
+        for each in parameters_cell(path)
+        if each.value is not None
+    }
+    expected = {name: (type(field.default).__name__, field.default) for name, field in model.model_fields.items()}
+    assert written == {"pipeline_id": ("str", ""), **expected}
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.notebook)
 def test_the_parameters_cell_repeats_names_types_and_defaults_of_the_model(stage: Stage) -> None:
-    model = STAGE_PARAMETERS[stage.name]
-    written = {
-        ast.unparse(each.target): (ast.unparse(each.annotation), ast.literal_eval(each.value))
-        for each in parameters_cell(stage)
-        if each.value is not None
-    }
-    expected = {name: (json_type(model, name), field.default) for name, field in model.model_fields.items()}
-    assert written == {"pipeline_id": ("str", ""), **expected}
+    check_parameters_cell(NOTEBOOKS / stage.notebook, STAGE_PARAMETERS[stage.name])
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.notebook)
@@ -72,3 +71,11 @@ def test_a_notebook_tells_more_than_it_computes(path: Path) -> None:
         tree = ast.walk(ast.parse(cell.source))
         assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in tree)
     assert 8 <= len(nbformat.read(path, as_version=4).cells) <= 20
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
+def test_a_headless_run_skips_every_widget(path: Path) -> None:
+    widgets = ("control_panel", "run_chooser", "runs_chooser", "generation_preview", "threshold_tryout", "tuning_form")
+    for cell in code_cells(path):
+        if any(f"import {name}" in cell.source for name in widgets):
+            assert cell.metadata["tags"] == ["skip-execution"]
