@@ -1,0 +1,158 @@
+"""Runs as processes of their own, with faults ordered by environment, and a look at what they leave."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Engine, select
+
+from pipeline_lib.artefacts import RunFolder
+from pipeline_lib.settings import PROJECT, Settings
+from pipeline_lib.tracking.failpoints import VARIABLE
+from pipeline_lib.tracking.models import Pipeline
+from tests.faults.looking import Row, row_of
+
+WORKBENCH = Path(sys.executable).with_name("workbench")
+MARK = "WORKBENCH_FAULT_TEST"
+PATIENCE = 150.0  # for a machine that is busy with other things; nothing waits longer than it must
+Limits = Callable[[], None] | None
+_SECRETS = ("database_url", "amqp_url", "spark_remote")
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Return the condition's first true value; fails loudly when it does not come true."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
+        time.sleep(0.05)
+    return value
+
+
+@dataclass
+class StartedRun:
+    """One `workbench run` or `resume` as a process; `mark` stands in the environment of all that descends from it."""
+
+    bench: Bench
+    process: subprocess.Popen[bytes]
+    mark: str
+    known: frozenset[str]
+    output: Path
+
+    @property
+    def pipeline_id(self) -> str:
+        """The id of the run it has created, once it has."""
+        return until(self._new_id, f"a run record\n{self.said()}")
+
+    @property
+    def row(self) -> Row:
+        """The run as the table has it; looking so reaps nothing."""
+        return row_of(self.bench.engine, self.pipeline_id)
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.bench.settings.run_folder(self.pipeline_id)
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Return the exit code, minus the signal that ended it."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {seconds:g} s\n{self.said()}") from None
+
+    def stopped(self) -> bool:
+        """Tell whether the process has been stopped by a signal."""
+        return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
+
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")[-3000:]
+
+    def processes(self) -> list[psutil.Process]:
+        """Return what descends from the run and lives, wherever it has gone."""
+        return [process for process in psutil.process_iter() if _has_mark(process, self.mark)]
+
+    def _new_id(self) -> str | None:
+        new = self.bench.run_ids() - self.known
+        return new.pop() if new else None
+
+
+@dataclass
+class Bench:
+    """Starts runs against one database. Their temporary files go to `temporary`, which must be empty in the end."""
+
+    engine: Engine
+    settings: Settings
+    temporary: Path
+    started: list[StartedRun] = field(default_factory=list)
+
+    def run(self, *options: str, failpoint: str = "", limits: Limits = None, **more: str) -> StartedRun:
+        """Start `workbench run` on 200 records and return at once.
+
+        `failpoint` is a place and a signal, `limits` is called in the process before it begins, `more` are variables.
+        """
+        command = ("run", "--records", "200", "--seed", "7", *options)
+        return self.start(*command, failpoint=failpoint, limits=limits, **more)
+
+    def start(self, *command: str, failpoint: str = "", limits: Limits = None, **more: str) -> StartedRun:
+        """Start any `workbench` command and return at once."""
+        mark = secrets.token_hex(8)
+        faults = {VARIABLE: failpoint} if failpoint else {}
+        environment = {**os.environ, **self.environment(), MARK: mark, **faults, **more}
+        output = self.temporary.parent / f"{self.temporary.name}-{mark}.log"
+        known = frozenset(self.run_ids())
+        with output.open("wb") as log:
+            process = subprocess.Popen(
+                [WORKBENCH, *command],
+                env=environment,
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=limits,
+            )
+        run = StartedRun(self, process, mark, known, output)
+        self.started.append(run)
+        return run
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that bring a process to this database and these services."""
+        variables = {"TMPDIR": str(self.temporary)}
+        for name in type(self.settings).model_fields:
+            value = getattr(self.settings, name)
+            if value is not None:
+                variables[name.upper()] = str(value.get_secret_value() if name in _SECRETS else value)
+        return variables
+
+    def run_ids(self) -> set[str]:
+        with self.engine.connect() as connection:
+            return set(connection.execute(select(Pipeline.id)).scalars())
+
+    def kill_all(self) -> None:
+        """Leave nothing of any run behind, whatever became of the test."""
+        for run in self.started:
+            for process in run.processes():
+                process.kill()
+            run.process.kill()
+            run.process.wait()
+            run.output.unlink()
+
+
+def _has_mark(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark
+    except psutil.Error:
+        return False

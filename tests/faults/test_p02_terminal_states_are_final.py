@@ -1,0 +1,77 @@
+"""P2: a terminal state is final; two reapers and a late finisher agree."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from pipeline_lib.errors import LeaseLost
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.tracking.lease import reap
+from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from tests.faults.looking import events_of, row_of
+
+pytestmark = pytest.mark.promise("P2", "a terminal state is final; two reapers and a late finisher agree")
+ROUNDS = 200
+
+
+def expired_run(engine: Engine) -> OwnedRun:
+    """Return a run at work whose lease has just run out."""
+    run = create_run(engine, RunParameters(), Origin("cli"), lease_seconds=30)
+    run.start()
+    run.stage_started(StageName.EXPORT)
+    with engine.begin() as connection:
+        connection.execute(text("update pipelines set lease_expires_at = clock_timestamp() - interval '1 second'"))
+    return run
+
+
+def finishes(run: OwnedRun) -> bool:
+    try:
+        run.complete("output.json")
+    except LeaseLost:
+        return False
+    return True
+
+
+def at_once(pool: ThreadPoolExecutor, *calls: Callable[[], Any]) -> list[Any]:
+    """Call all in threads that start together; return what they return."""
+    barrier = threading.Barrier(len(calls))
+
+    def begin(call: Callable[[], Any]) -> Any:
+        barrier.wait()
+        return call()
+
+    return list(pool.map(begin, calls))
+
+
+def test_of_two_reapers_and_a_late_finisher_exactly_one_decides(engine: Engine) -> None:
+    decided = {"completed": 0, "crashed": 0}
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(ROUNDS):
+            run = expired_run(engine)
+            one, other, finished = at_once(pool, lambda: reap(engine), lambda: reap(engine), lambda: finishes(run))
+            crashed = [*one, *other]
+            assert len(crashed) + finished == 1
+            row, events = row_of(engine, run.pipeline_id), events_of(engine, run.pipeline_id)
+            assert row["status"] == ("completed" if finished else "crashed")
+            ends = [event["type"] for event in events if event["type"].startswith("run.")][1:]
+            assert ends == [f"run.{row['status']}"]
+            assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
+            decided[row["status"]] += 1
+    assert sum(decided.values()) == ROUNDS
+
+
+def test_whoever_comes_after_the_decision_changes_nothing(engine: Engine) -> None:
+    run = expired_run(engine)
+    assert reap(engine) == [run.pipeline_id]
+    before = (row_of(engine, run.pipeline_id), events_of(engine, run.pipeline_id))
+    assert not finishes(run)
+    assert reap(engine) == []
+    with pytest.raises(LeaseLost):
+        run.renew_lease()
+    assert (row_of(engine, run.pipeline_id), events_of(engine, run.pipeline_id)) == before

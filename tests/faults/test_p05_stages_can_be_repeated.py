@@ -1,0 +1,45 @@
+"""P5: a stage can be run again and leaves the same artefacts and rows."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from sqlalchemy import text
+
+from pipeline_lib.artefacts import Manifest, schema_of
+from pipeline_lib.execution.aftermath import look_after
+from pipeline_lib.parameters import StageName
+from tests.faults.bench import Bench, StartedRun, until
+from tests.faults.invariants import check_invariants
+
+pytestmark = pytest.mark.promise("P5", "a stage can be run again and leaves the same artefacts and rows")
+TABLES = {
+    StageName.PROCESS: ("processed_items", "processed_by_category", "processed_by_country", "processed_by_day"),
+    StageName.TRANSFORM: ("item_metrics", "category_summary", "country_summary", "daily_summary"),
+}
+
+
+def artefacts(run: StartedRun, stage: StageName) -> dict[str, str]:
+    """Return the sha256 of each artefact of the stage, by its path."""
+    return {each.path: each.sha256 for each in Manifest.read(run.folder.stage(stage)).artefacts}
+
+
+def rows(run: StartedRun, stage: StageName) -> dict[str, list[str]]:
+    """Return all rows of the stage's tables as text, sorted."""
+    query = f"select t::text from {schema_of(run.pipeline_id)}.{{}} t order by 1"
+    with run.bench.engine.connect() as connection:
+        return {table: list(connection.execute(text(query.format(table))).scalars()) for table in TABLES[stage]}
+
+
+@pytest.mark.parametrize("stage", list(TABLES))
+def test_a_stage_killed_before_its_commit_leaves_the_same_when_it_runs_again(bench: Bench, stage: StageName) -> None:
+    run = bench.run(failpoint=f"manifest_verified/{stage}:SIGKILL")
+    assert run.wait() == -signal.SIGKILL, run.said()
+    before = (artefacts(run, stage), rows(run, stage))
+    until(lambda: look_after(bench.engine, bench.settings), "the run is found crashed")
+    again = bench.start("resume", run.pipeline_id)
+    assert again.wait() == 0, again.said()
+    assert (artefacts(run, stage), rows(run, stage)) == before
+    assert all(before[1].values())
+    assert check_invariants(run)["status"] == "completed"

@@ -1,0 +1,88 @@
+"""Runs inside the test's own process: the whole path of a run but for Prefect, with kernels that are warm already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nbformat
+
+from pipeline_lib.artefacts import RunFolder
+from pipeline_lib.errors import WorkbenchError
+from pipeline_lib.execution.attempts import notebook_of
+from pipeline_lib.execution.resources import Resources
+from pipeline_lib.execution.stage_run import run_stage
+from pipeline_lib.execution.work import claimed, work_run
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.settings import Settings
+from pipeline_lib.tracking.lease import Watch
+from pipeline_lib.tracking.runs import Origin, create_run
+from tests.faults.bench import Bench
+from tests.faults.invariants import stored_problems
+from tests.faults.looking import Row, backends_of, row_of, stage_of
+from tests.integration.executing import kernels_of_this_process
+
+
+@dataclass(frozen=True)
+class WorkedRun:
+    """A run that has come to its end, whichever that was."""
+
+    bench: Bench
+    pipeline_id: str
+
+    @property
+    def row(self) -> Row:
+        return row_of(self.bench.engine, self.pipeline_id)
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.bench.settings.run_folder(self.pipeline_id)
+
+    def stage(self, name: StageName) -> Row:
+        return stage_of(self.bench.engine, self.pipeline_id, name.value)
+
+    def notebook(self, name: StageName) -> nbformat.NotebookNode:
+        """Return the executed notebook of the stage's last attempt."""
+        path = notebook_of(self.folder.stage(name), self.stage(name)["attempt"])
+        return nbformat.read(path, as_version=4)
+
+    def check(self) -> None:
+        """Fail with every invariant that does not hold."""
+        problems = stored_problems(self.bench, self.pipeline_id)
+        problems += [f"kernel left: {kernel}" for kernel in kernels_of_this_process()]
+        problems += [
+            f"database session left: {dict(each)}" for each in backends_of(self.bench.engine, self.pipeline_id)
+        ]
+        assert not problems, "\n".join(problems)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Works runs with the resources of a whole module of tests."""
+
+    resources: Resources
+
+    def work(self, parameters: RunParameters, notebooks: Path, watch: Watch | None = None) -> WorkedRun:
+        """Work a new run with the notebooks of this folder to its end, without retries."""
+        settings = changed(self.resources.settings, workbench_notebooks=notebooks)
+        resources = replace(self.resources, settings=settings)
+        run = create_run(resources.engine, parameters, Origin("cli"), lease_seconds=30)
+        with claimed(resources, run.pipeline_id, watch or Watch()) as work:
+            work.run.start()
+            try:
+                work_run(work, lambda stage: run_stage(work, stage, lambda _name: False))
+            except WorkbenchError as error:
+                assert error.stage or watch is not None, error  # only a cancelled run ends outside of any stage
+        return WorkedRun(Bench(resources.engine, settings, notebooks), run.pipeline_id)
+
+
+def changed(settings: Settings, **changes: object) -> Settings:
+    """Return the settings with some of them changed."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    return type(settings)(_env_file=None, **{**values, **changes})
+
+
+def statuses(notebook: nbformat.NotebookNode) -> Sequence[str]:
+    """Return the statuses of the code cells, in order."""
+    return [cell.metadata.workbench.status for cell in notebook.cells if cell.cell_type == "code"]
