@@ -37,7 +37,7 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def _help(field: FieldInfo) -> str:
-    return f"{field.description} [default: {field.default if field.default != '' else 'empty'}]"
+    return f"{field.description} (default: {field.default if field.default != '' else 'empty'})"
 
 
 def asked_for(given: Mapping[str, Any], assignments: Sequence[str]) -> RunParameters:

@@ -56,7 +56,7 @@ def test_it_is_an_option_of_the_command_line_with_its_words_and_default() -> Non
     told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
     line = next(line for line in told.splitlines() if "--pieces" in line)
     assert WORDS in line
-    assert "[default: 3]" in line
+    assert "(default: 3)" in line
 
 
 def test_it_is_in_the_schema_from_which_prefect_makes_its_form() -> None:
