@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def test_of_two_reapers_and_a_late_finisher_exactly_one_decides(engine: Engine) 
     with ThreadPoolExecutor(3) as pool:
         for _ in range(ROUNDS):
             run = expired_run(engine)
-            one, other, finished = at_once(pool, lambda: reap(engine), lambda: reap(engine), lambda: finishes(run))
+            one, other, finished = at_once(pool, partial(reap, engine), partial(reap, engine), partial(finishes, run))
             crashed = [*one, *other]
             assert len(crashed) + finished == 1
             row, events = row_of(engine, run.pipeline_id), events_of(engine, run.pipeline_id)

@@ -74,7 +74,7 @@ def test_a_notebook_that_leaves_no_manifest_completes_nothing(workshop: Workshop
 def test_an_artefact_that_is_not_what_its_manifest_says_completes_nothing(
     workshop: Workshop, tmp_path: Path, damage: str
 ) -> None:
-    finish = f"manifest = stage.finish(result)\nartefact = stage.artefact(StageName.GENERATE)\n{damage}"
+    finish = f"manifest = stage.finish(result)\nartefact = stage.folder / 'records.jsonl'\n{damage}"
     run = workshop.work(FEW, with_last_cell(tmp_path, StageName.GENERATE, finish))
     assert (run.row["status"], run.row["error"]["name"]) == ("failed", "ManifestBroken")
     assert "records.jsonl" in run.row["error"]["message"]
