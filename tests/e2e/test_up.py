@@ -1,0 +1,140 @@
+"""`workbench up` and `down`: everything in the background, kept up together, gone together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline_lib.services import group
+from pipeline_lib.services.processes import free_port
+from pipeline_lib.services.state import read_live_state
+from pipeline_lib.settings import Settings
+from tests.e2e.conftest import Workbench
+from tests.e2e.queue import until
+
+
+@dataclass(frozen=True)
+class Up:
+    """What is kept up in one home."""
+
+    settings: Settings
+    workbench: Workbench
+
+    def component(self, name: str) -> group.ComponentState:
+        state = group.look(self.settings)
+        assert state is not None, "not up"
+        return next(each for each in state.components if each.name == name)
+
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes that work for this home."""
+        return [" ".join(each) for each in map(_of_home(str(self.settings.home)), psutil.process_iter()) if each]
+
+
+def _of_home(home: str):  # type: ignore[no-untyped-def]
+    def command(process: psutil.Process) -> list[str]:
+        with suppress(psutil.Error):
+            words: list[str] = process.cmdline()
+            known = [*words, *process.environ().values()]
+            return words if any(home in text for text in known) else []
+        return []
+
+    return command
+
+
+def _in(home: Path, **external: str) -> Up:
+    port = free_port()
+    environment = {"WORKBENCH_HOME": str(home), "WORKBENCH_WEB_PORT": str(port), **external}
+    return Up(Settings(_env_file=None, workbench_home=home, workbench_web_port=port), Workbench(environment))
+
+
+@pytest.fixture(scope="module")
+def up(home: Path) -> Iterator[Up]:
+    """Everything embedded, up in a home of its own."""
+    first = _in(home / "kept-up")
+    done = first.workbench("up")
+    assert done.returncode == 0, done.stderr
+    yield first
+    first.workbench("down")
+
+
+def test_up_says_where_things_are_and_doing_it_again_changes_nothing(up: Up) -> None:
+    before = group.look(up.settings)
+    done = up.workbench("up")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("up already\n")
+    for name in ("page", "prefect"):
+        address = up.component(name).address
+        assert address in done.stdout
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert answer.status == 200
+    assert group.look(up.settings) == before
+
+
+def test_doctor_tells_how_the_components_are(up: Up) -> None:
+    findings = {each["component"]: each for each in up.workbench.json("doctor")}
+    assert all(findings[name]["reachable"] for name in ("up", "postgres", "prefect", "spark", "worker", "page"))
+
+
+def test_a_run_starts_no_services_of_its_own(up: Up) -> None:
+    services = ("postgres", "prefect", "spark")
+    before = [up.component(name).pid for name in services]
+    document = up.workbench.json("run", "--records", "200")
+    assert document["status"] == "completed"
+    assert [up.component(name).pid for name in services] == before
+
+
+@pytest.mark.parametrize("name", ["page", "worker", "prefect"])
+def test_a_component_that_dies_is_started_again_at_the_same_address(up: Up, name: str) -> None:
+    before = up.component(name)
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: up.component(name).restarts > before.restarts, "the supervisor has seen it", 60)
+    until(lambda: up.component(name).status == "up", "it is up again", 90)
+    after = up.component(name)
+    assert (after.pid != before.pid, after.address) == (True, before.address)
+
+
+@pytest.mark.parametrize("how", ["down", "kill"])
+def test_nothing_outlives_the_group(up: Up, home: Path, how: str) -> None:
+    prefect, spark = up.component("prefect").address, read_live_state(up.settings.home / "services" / "spark")
+    assert spark is not None
+    second = _in(home / f"ends-by-{how}", PREFECT_API_URL=f"{prefect}/api", SPARK_REMOTE=str(spark.url))
+    done = second.workbench("up")
+    assert done.returncode == 0, done.stderr
+    state = group.look(second.settings)
+    assert state is not None
+    assert len(second.processes()) >= 4
+    if how == "down":
+        assert second.workbench("down").stdout == "down\n"
+    else:
+        os.kill(state.pid, signal.SIGKILL)
+    until(lambda: not second.processes(), f"all have gone, but {second.processes()}", 30)
+    assert group.look(second.settings) is None
+
+
+def test_a_component_that_does_not_start_is_named_and_nothing_is_left_running(up: Up, home: Path) -> None:
+    taken = up.component("page").address.rstrip("/").rpartition(":")[2]
+    third = _in(home / "does-not-start", PREFECT_API_URL=f"{up.component('prefect').address}/api")
+    third.workbench.environment["WORKBENCH_WEB_PORT"] = taken
+    done = third.workbench("up")
+    assert done.returncode == 1
+    assert "page: it ended while starting; see" in done.stderr
+    assert "Traceback" not in done.stderr
+    until(lambda: not third.processes(), f"all have gone, but {third.processes()}", 30)
+
+
+def test_the_state_file_holds_no_secret(up: Up) -> None:
+    spark = read_live_state(up.settings.home / "services" / "spark")
+    assert spark is not None
+    stored = (up.settings.home / "services" / "up" / group.STATE).read_text("utf-8")
+    assert json.loads(stored)["phase"] == group.UP
+    assert str(spark.url).partition("token=")[2] not in stored
