@@ -26,7 +26,7 @@ from pipeline_lib.errors import ManifestBroken, UnknownRun
 from pipeline_lib.parameters import StageName
 
 MANIFEST = "manifest.json"
-_RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
+RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
 _CHUNK = 1 << 20
 _PACKAGES = ("notebook-workbench", "dbt-core", "dbt-postgres", "faker", "numpy", "polars", "pyarrow", "pyspark")
 
@@ -38,7 +38,7 @@ def new_run_id() -> str:
 
 def checked_run_id(text: str) -> str:
     """Return `text` if it has the form of a run id; raises `UnknownRun`. Every path and schema goes through here."""
-    if not _RUN_ID.fullmatch(text):
+    if not RUN_ID.fullmatch(text):
         raise UnknownRun(f"run {text[:60]!r}: not a run id; `workbench runs` lists them")
     return text
 

@@ -1,4 +1,4 @@
-"""What `workbench doctor` adds to the services' own findings: events that wait, and how it is shown."""
+"""What `workbench doctor` adds to the services' own findings: events that wait, orphans, and how it is shown."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy import Engine
 
 from pipeline_lib.cli.views import show_on_terminal
 from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.execution.cleaning import find_orphans
 from pipeline_lib.services import group, postgres
 from pipeline_lib.services.doctor import Finding, examine
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database, queries
+from pipeline_lib.tracking.relay import EXCHANGE
 
+_NAMED = 3
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 
 
 def diagnose(settings: Settings) -> list[Finding]:
-    """Return a finding for each component, what `workbench up` keeps up, and the outbox where it can be asked."""
+    """Return a finding for each component, what `workbench up` keeps up, and what the database tells, if it is there."""
     findings = [*examine(settings), *_kept_up(settings)]
     has_database = next(each for each in findings if each.component == "postgres").reachable
-    return [*findings, _outbox(settings)] if has_database else findings
+    return [*findings, *_in_database(settings)] if has_database else findings
 
 
 def _kept_up(settings: Settings) -> list[Finding]:
@@ -43,16 +47,36 @@ def _told(component: group.ComponentState) -> Finding:
     return Finding(component.name, "embedded", component.status == "up", f"{component.status}{place}{restarts}", mend)
 
 
-def _outbox(settings: Settings) -> Finding:
+def _in_database(settings: Settings) -> list[Finding]:
     try:
         with postgres.held(settings) as url:
             engine = database.connect(url)
-            waiting = queries.waiting_events(engine)
+            found = [_outbox(engine, settings), _orphans(engine, settings)]
             engine.dispose()
     except ServiceUnavailable as error:
-        return Finding("outbox", "machine", False, str(error))
+        return [Finding("outbox", "machine", False, str(error))]
+    return found
+
+
+def _outbox(engine: Engine, settings: Settings) -> Finding:
+    waiting, returned = queries.waiting_events(engine), queries.returned_events(engine)
+    detail = f"{waiting:,} events wait for the broker"
+    if returned:
+        mend = f"bind a queue to exchange {EXCHANGE} for run.*, stage.* and dataset.*, as the next run does"
+        return Finding("outbox", "machine", False, f"{detail}; of {returned:,} runs no queue takes the next one", mend)
     mend = "set AMQP_URL; the next run delivers them" if waiting and settings.amqp_url is None else ""
-    return Finding("outbox", "machine", True, f"{waiting:,} events wait for the broker", mend)
+    return Finding("outbox", "machine", True, detail, mend)
+
+
+def _orphans(engine: Engine, settings: Settings) -> Finding:
+    """Schemas and folders of runs that the tables do not know."""
+    found = find_orphans(engine, settings)
+    if not found:
+        return Finding("orphans", "machine", True, "no schema and no folder without its run")
+    named = ", ".join([*found.schemas, *(str(folder) for folder in found.folders)][:_NAMED])
+    detail = f"{len(found.schemas)} schemas and {len(found.folders)} folders without a run: {named}"
+    mend = "`workbench clean --orphans` removes them; folders may belong to runs of another DATABASE_URL"
+    return Finding("orphans", "machine", False, detail, mend)
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from pipeline_lib.cli.looking import chosen_run, tracking
 from pipeline_lib.cli.output import Json, print_json
+from pipeline_lib.errors import InvalidParameter
 from pipeline_lib.settings import load_settings
 
 
@@ -27,14 +28,25 @@ def cancel(pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run'
 
 
 def clean(
-    keep: Annotated[int, typer.Option(min=0, help="how many of the newest runs to keep")], as_json: Json = False
+    keep: Annotated[int | None, typer.Option(min=0, help="how many of the newest runs to keep")] = None,
+    orphans: Annotated[bool, typer.Option("--orphans", help="remove what runs that nobody knows have left")] = False,
+    as_json: Json = False,
 ) -> None:
     """Remove all but the newest runs: folders, schemas and rows. The published run stays."""
-    from pipeline_lib.execution.cleaning import clean_runs
+    from pipeline_lib.execution.cleaning import clean_runs, remove_orphans
 
+    if keep is None and not orphans:
+        raise InvalidParameter("keep", "say how many runs to keep, or --orphans")
     with tracking() as (settings, engine):
-        removed = clean_runs(engine, settings, keep)
-    print_json({"removed": removed}) if as_json else print(f"removed {len(removed)} runs")
+        removed = clean_runs(engine, settings, keep) if keep is not None else []
+        lost = remove_orphans(engine, settings) if orphans else None
+    if as_json:
+        found = {"schemas": lost.schemas, "folders": list(map(str, lost.folders))} if lost else {}
+        print_json({"removed": removed, **({"orphans": found} if orphans else {})})
+        return
+    print(f"removed {len(removed)} runs")
+    if lost is not None:
+        print(f"removed {len(lost.schemas)} schemas and {len(lost.folders)} folders without a run")
 
 
 def doctor(as_json: Json = False) -> None:

@@ -1,40 +1,102 @@
-"""Removes old runs wholly: rows, schema and folder."""
+"""Removes old runs wholly, rows, schemas and folder, and finds what runs that nobody knows have left."""
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, delete, select, text
 
-from pipeline_lib.artefacts import schema_of
+from pipeline_lib.artefacts import RUN_ID, schema_of
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.publication import published_run, published_schemas
 from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline
 from pipeline_lib.tracking.states import TERMINAL
 
+# run_<id>, and run_<id>_p<n>: marts that were set aside for readers while the run made new ones.
+_RUN_SCHEMA = re.compile(rf"run_({RUN_ID.pattern})(_p[0-9]+)?")
+
+
+_ENDED = [status.value for status in TERMINAL]
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """What is there of runs without a row: schemas of this database, folders of this home. False when there is none."""
+
+    schemas: list[str]
+    folders: list[Path]
+
+    def __bool__(self) -> bool:
+        return bool(self.schemas or self.folders)
+
 
 def clean_runs(engine: Engine, settings: Settings, keep: int) -> list[str]:
     """Remove ended runs but the `keep` newest and the published one; returns the ids of those removed.
 
-    The rows go last: a cleaning that is interrupted is finished by the next one.
+    The rows go last: a cleaning that is interrupted is finished by the next one. Marts that readers of `analytics`
+    still see from an old snapshot stay until another publication; `find_orphans` finds them then.
     """
     reap(engine)
-    removable = _removable(engine, keep)
-    for pipeline_id in removable:
-        shutil.rmtree(settings.run_folder(pipeline_id).path, ignore_errors=False, onerror=_unless_missing)
+    return [pipeline_id for pipeline_id in _removable(engine, keep) if _is_removed(engine, settings, pipeline_id)]
+
+
+def _is_removed(engine: Engine, settings: Settings, pipeline_id: str) -> bool:
+    """Remove one run unless it has been resumed meanwhile; whoever resumes it now waits, and finds it gone."""
+    with engine.begin() as connection:
+        ended = (Pipeline.id == pipeline_id, Pipeline.status.in_(_ENDED))
+        if connection.execute(select(Pipeline.id).where(*ended).with_for_update()).first() is None:
+            return False
+        _remove_folder(settings.run_folder(pipeline_id).path)
+        for schema in _schemas(connection):
+            if schema.startswith(schema_of(pipeline_id)):
+                _drop_schema(connection, schema)
+        connection.execute(delete(Pipeline).where(Pipeline.id == pipeline_id))
+    return True
+
+
+def find_orphans(engine: Engine, settings: Settings) -> Orphans:
+    """Return schemas and folders named like a run's that no row knows, but for schemas that readers still see.
+
+    A run's row is committed before its folder and schema are made, so looking at the rows last sees no new run's.
+    """
+    folders = [folder for folder in (settings.home / "runs").glob("*") if RUN_ID.fullmatch(folder.name)]
+    with engine.connect() as connection:
+        read = published_schemas(connection)
+        schemas = {schema: match[1] for schema in _schemas(connection) if (match := _RUN_SCHEMA.fullmatch(schema))}
+        known = set(connection.execute(select(Pipeline.id)).scalars())
+    lost = sorted(schema for schema, pipeline_id in schemas.items() if pipeline_id not in known and schema not in read)
+    return Orphans(lost, sorted(folder for folder in folders if folder.name not in known))
+
+
+def remove_orphans(engine: Engine, settings: Settings) -> Orphans:
+    """Remove all orphans and return them. Only a person knows whether folders belong to runs of another database."""
+    found = find_orphans(engine, settings)
+    for folder in found.folders:
+        _remove_folder(folder)
+    for schema in found.schemas:
         with engine.begin() as connection:
-            _drop_schema(connection, schema_of(pipeline_id))
-            connection.execute(delete(Pipeline).where(Pipeline.id == pipeline_id))
-    return removable
+            _drop_schema(connection, schema)
+    return found
 
 
 def _removable(engine: Engine, keep: int) -> list[str]:
-    ended = Pipeline.status.in_([status.value for status in TERMINAL])
-    query = select(Pipeline.id).where(ended).order_by(Pipeline.created_at.desc(), Pipeline.id.desc()).offset(keep)
+    query = (
+        select(Pipeline.id)
+        .where(Pipeline.status.in_(_ENDED))
+        .order_by(Pipeline.created_at.desc(), Pipeline.id.desc())
+        .offset(keep)
+    )
     with engine.begin() as connection:
         published = published_run(connection)
         return [pipeline_id for pipeline_id in connection.execute(query).scalars() if pipeline_id != published]
+
+
+def _schemas(connection: Connection) -> list[str]:
+    return list(connection.execute(text("select nspname from pg_namespace where nspname like 'run\\_%'")).scalars())
 
 
 def _drop_schema(connection: Connection, schema: str) -> None:
@@ -42,6 +104,10 @@ def _drop_schema(connection: Connection, schema: str) -> None:
         return
     quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
     connection.exec_driver_sql(f"drop schema if exists {quoted} cascade")
+
+
+def _remove_folder(folder: Path) -> None:
+    shutil.rmtree(folder, onerror=_unless_missing)
 
 
 def _unless_missing(_function: object, _path: str, problem: tuple[type[BaseException], BaseException, object]) -> None:

@@ -11,7 +11,7 @@ from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
 from pipeline_lib.settings import Settings
 
 _HEARTBEAT_SECONDS = 30
-_BLOCKED_SECONDS = 30.0
+_BLOCKED_SECONDS = 5.0  # a broker short of memory or disk; events wait in their table as well
 _SOCKET_SECONDS = 3.0
 _STACK_SECONDS = 6.0
 

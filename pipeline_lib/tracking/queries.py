@@ -111,6 +111,13 @@ def waiting_events(engine: Engine) -> int:
         return connection.execute(query).scalar_one()
 
 
+def returned_events(engine: Engine) -> int:
+    """Return how many waiting events the broker gave back because no queue takes them; each holds up its run's."""
+    waiting = (PipelineEvent.published_at.is_(None), PipelineEvent.returned_at.is_not(None))
+    with engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(PipelineEvent).where(*waiting)).scalar_one()
+
+
 def record_counts(counts: Mapping[str, int]) -> dict[str, int | None]:
     """Return the six record counts of the contract; own input counts as generated what was read."""
     merged = {"generated": counts.get("read"), **counts}

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pika
 from cloudevents.core.bindings.rabbitmq import to_structured_event
@@ -32,11 +35,21 @@ _RELAY_LOCK = 0x6E62_7772
 _BATCH = 200
 _PAUSE_SECONDS = 0.5
 _RETRY_SECONDS = 2.0
+_STALL_SECONDS = 3.0
+_FAREWELL_SECONDS = 15.0
+
+
+@dataclass
+class Progress:
+    """How a relay gets on: events confirmed so far, and whether it has lost broker or database at present."""
+
+    confirmed: int = 0
+    away: bool = False
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What one pass did: events confirmed by the broker, and events it could not route (they stay waiting)."""
+    """What one pass did: events confirmed by the broker, and events it gave back (they wait, their runs held up)."""
 
     published: int = 0
     unroutable: int = 0
@@ -50,51 +63,71 @@ def declare(channel: BlockingChannel) -> None:
         channel.queue_bind(STATUS_QUEUE, EXCHANGE, key)
 
 
-def publish_waiting(engine: Engine, channel: BlockingChannel) -> Delivery:
+def publish_waiting(engine: Engine, channel: BlockingChannel, progress: Progress | None = None) -> Delivery:
     """Publish every waiting event once and mark what was confirmed; raises AMQPError when the broker goes away.
 
-    A relay killed between confirmation and mark publishes again: at least once.
+    What was confirmed before it went is marked all the same. A relay killed between confirmation and mark publishes
+    again: at least once. While it waits for the broker it holds no transaction, only the lock.
     """
-    published = 0
-    blocked_runs: dict[str, int] = {}
+    progress = progress or Progress()
+    before = progress.confirmed
+    held_up: set[str] = set()
     with engine.connect() as connection:
         if not connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": _RELAY_LOCK}).scalar_one():
             return Delivery()
         try:
-            while rows := _waiting(connection, set(blocked_runs)):
-                published += _publish_rows(connection, channel, rows, blocked_runs)
+            while rows := _waiting(connection, held_up):
+                _publish_rows(connection, channel, rows, held_up, progress)
         finally:
             connection.rollback()
             connection.execute(text("select pg_advisory_unlock(:key)"), {"key": _RELAY_LOCK})
             connection.commit()
-    return Delivery(published, sum(blocked_runs.values()))
+    return Delivery(progress.confirmed - before, len(held_up))
 
 
-def _waiting(connection: Connection, blocked_runs: set[str]) -> list[PipelineEvent]:
+def _waiting(connection: Connection, held_up: set[str]) -> list[PipelineEvent]:
     table = PipelineEvent.__table__.c
-    query = select(PipelineEvent.__table__).where(table.published_at.is_(None), table.pipeline_id.not_in(blocked_runs))
+    query = select(PipelineEvent.__table__).where(table.published_at.is_(None), table.pipeline_id.not_in(held_up))
     rows = connection.execute(query.order_by(table.pipeline_id, table.sequence).limit(_BATCH)).mappings()
-    return [PipelineEvent(**row) for row in rows]
+    events = [PipelineEvent(**row) for row in rows]
+    connection.commit()
+    return events
 
 
 def _publish_rows(
-    connection: Connection, channel: BlockingChannel, rows: list[PipelineEvent], blocked_runs: dict[str, int]
-) -> int:
-    published = 0
-    for row in rows:
-        if row.pipeline_id in blocked_runs:
-            continue
-        try:
-            _publish(channel, row)
-        except (UnroutableError, NackError) as error:
-            log.warning("event not accepted, it waits", extra={"type": row.type, "error_type": type(error).__name__})
-            blocked_runs[row.pipeline_id] = 1
-            continue
-        mark = update(PipelineEvent).where(PipelineEvent.id == row.id).values(published_at=func.clock_timestamp())
-        connection.execute(mark)
-        published += 1
-    connection.commit()
-    return published
+    connection: Connection, channel: BlockingChannel, rows: list[PipelineEvent], held_up: set[str], progress: Progress
+) -> None:
+    """Publish events in order. One that is not accepted holds up the later ones of its run, and no other run's."""
+    confirmed: list[uuid.UUID] = []
+    returned: list[uuid.UUID] = []
+    try:
+        for row in rows:
+            if row.pipeline_id in held_up:
+                continue
+            try:
+                _publish(channel, row)
+            except (UnroutableError, NackError) as error:
+                _warn_once(row, error)
+                returned.append(row.id)
+                held_up.add(row.pipeline_id)
+            else:
+                confirmed.append(row.id)
+                progress.confirmed += 1
+    finally:
+        _mark(connection, confirmed, published_at=func.clock_timestamp())
+        _mark(connection, returned, returned_at=func.clock_timestamp())
+        connection.commit()
+
+
+def _mark(connection: Connection, ids: list[uuid.UUID], **values: Any) -> None:
+    if ids:
+        connection.execute(update(PipelineEvent).where(PipelineEvent.id.in_(ids)).values(**values))
+
+
+def _warn_once(row: PipelineEvent, error: Exception) -> None:
+    if row.returned_at is None:
+        fields = {"type": row.type, "pipeline_id": row.pipeline_id, "error_type": type(error).__name__}
+        log.warning("no queue takes this event, it waits and holds up its run's later ones", extra=fields)
 
 
 def _publish(channel: BlockingChannel, row: PipelineEvent) -> None:
@@ -128,31 +161,47 @@ def confirming_channel(parameters: pika.connection.Parameters) -> Iterator[Block
 def relaying(engine: Engine, parameters: pika.connection.Parameters | None) -> Iterator[None]:
     """Relay in the background while the block lasts, and once more at its end; without a broker events wait.
 
-    Losing the broker is logged and tried again; it never reaches the run (P10).
+    Losing the broker is logged and tried again; it never reaches the run, and its end waits for the last events only
+    as long as the broker takes them (P10).
     """
     if parameters is None:
         yield
         return
-    ended = threading.Event()
-    thread = threading.Thread(target=_relay_until, args=(engine, parameters, ended), name="relay", daemon=True)
+    ended, progress = threading.Event(), Progress()
+    arguments = (engine, parameters, ended, progress)
+    thread = threading.Thread(target=_relay_until, args=arguments, name="relay", daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
-        thread.join(timeout=10)
+        _let_finish(thread, progress)
 
 
-def _relay_until(engine: Engine, parameters: pika.connection.Parameters, ended: threading.Event) -> None:
+def _let_finish(thread: threading.Thread, progress: Progress) -> None:
+    """Wait for the relay while it gets on; what it does not deliver now waits in the table for the next relay."""
+    deadline = time.monotonic() + _FAREWELL_SECONDS
+    seen = -1
+    while thread.is_alive() and not progress.away and progress.confirmed != seen and time.monotonic() < deadline:
+        seen = progress.confirmed
+        thread.join(_STALL_SECONDS)
+
+
+def _relay_until(
+    engine: Engine, parameters: pika.connection.Parameters, ended: threading.Event, progress: Progress
+) -> None:
     while True:
         try:
             with confirming_channel(parameters) as channel:
                 while not ended.wait(_PAUSE_SECONDS):
-                    publish_waiting(engine, channel)
+                    publish_waiting(engine, channel, progress)
+                    progress.away = False
                     channel.connection.process_data_events(0)
-                publish_waiting(engine, channel)
+                publish_waiting(engine, channel, progress)
             return
         except (AMQPError, DBAPIError, OSError) as error:
-            log.warning("events wait for the broker", extra={"error_type": type(error).__name__})
+            if not progress.away:
+                log.warning("events wait for the broker", extra={"error_type": type(error).__name__})
+            progress.away = True
             if ended.wait(_RETRY_SECONDS):
                 return
