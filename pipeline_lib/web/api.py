@@ -44,7 +44,7 @@ def meant(request: Request) -> None:
 
 
 router = APIRouter(prefix=BASE, responses=problem_responses(401, 403, 404, 422, 503))
-_changes = APIRouter(dependencies=[Depends(meant)], responses=problem_responses(409, 413, 415, 429))
+_changes = APIRouter(dependencies=[Depends(meant)], responses=problem_responses(400, 409, 413, 415, 429))
 
 
 @_changes.post("/runs", status_code=202, tags=["runs"])

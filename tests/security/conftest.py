@@ -1,0 +1,7 @@
+"""The page on a fresh database, as tests/web has it."""
+
+from __future__ import annotations
+
+from tests.web.conftest import engine, own_settings, page, worker
+
+__all__ = ["engine", "own_settings", "page", "worker"]
