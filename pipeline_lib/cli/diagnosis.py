@@ -22,7 +22,7 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 
 
 def diagnose(settings: Settings) -> list[Finding]:
-    """Return a finding for each component, what `workbench up` keeps up, and what the database tells, if it is there."""
+    """Return a finding for each component, what `workbench up` keeps up, and what a database that is up tells."""
     findings = [*examine(settings), *_kept_up(settings)]
     has_database = next(each for each in findings if each.component == "postgres").reachable
     return [*findings, *_in_database(settings)] if has_database else findings

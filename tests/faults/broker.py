@@ -20,7 +20,8 @@ from pika.exceptions import AMQPError
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 _START_SECONDS = 120.0
 _RESTART = """
-lists:foreach(fun(_) -> rabbit:stop(), timer:sleep({down}), rabbit:start(), timer:sleep({up}) end, lists:seq(1, {times})).
+Once = fun(_) -> rabbit:stop(), timer:sleep({down}), rabbit:start(), timer:sleep({up}) end,
+lists:foreach(Once, lists:seq(1, {times})).
 """
 
 
@@ -53,6 +54,19 @@ class Broker:
     def restart(self, times: int, down_ms: int = 200, up_ms: int = 700) -> None:
         """Stop and start the broker so many times; connections break, durable queues and messages stay."""
         self.control("eval", _RESTART.format(times=times, down=down_ms, up=up_ms).strip())
+
+    @contextmanager
+    def starved(self) -> Iterator[None]:
+        """Let the broker be short of memory while the block lasts."""
+        self.set_memory_alarm(True)
+        try:
+            yield
+        finally:
+            self.set_memory_alarm(False)
+
+    def blocked_connections(self) -> int:
+        """Return how many publishers the broker keeps waiting."""
+        return self.control("list_connections", "state").split().count("blocked")
 
     def set_memory_alarm(self, on: bool) -> None:
         """Raise or clear the memory alarm: under it the broker takes nothing from publishers."""
