@@ -32,6 +32,12 @@ def status_text(status: str) -> Text:
     return Text(status, style=COLOURS.get(status, ""))
 
 
+def run_status_text(status: str, trigger: str) -> Text:
+    """Return a run's status; a run that a person steps through is pending until its last stage is done."""
+    by_hand = status == "pending" and trigger == "notebook"
+    return Text("open, by hand", style="blue") if by_hand else status_text(status)
+
+
 def count_text(count: int | None) -> str:
     """Return a count with thousands separators, and a dash where there is none yet."""
     return "–" if count is None else f"{count:,}"
@@ -50,7 +56,7 @@ def runs_table(figures: Iterable[Mapping[str, Any]]) -> RenderableType:
     for row in figures:
         table.add_row(
             row["pipeline_id"],
-            status_text(row["status"]),
+            run_status_text(row["status"], row["trigger"]),
             row["trigger"],
             *(count_text(row[name]) for name in ("records_read", "records_processed", "records_rejected")),
             seconds_text(row["total_seconds"]),
@@ -66,13 +72,15 @@ def stages_table(document: Mapping[str, Any]) -> Table:
     for stage in document["stages"]:
         records = max((value for name, value in stage["counts"].items() if name != "rejected"), default=None)
         shown = count_text(records), str(stage["attempts"] or "–"), seconds_text(stage["seconds"])
-        table.add_row(stage["name"], status_text(stage["status"]), *shown)
+        status = status_text(stage["status"]).append(" by hand" if stage["interactive"] else "", style="bright_black")
+        table.add_row(stage["name"], status, *shown)
     return table
 
 
 def run_summary(document: Mapping[str, Any]) -> RenderableType:
     """Return what stands at the end of a run: outcome, stages, conservation, files."""
-    title = Text.assemble("\nRun ", (document["pipeline_id"], "bold"), " ", status_text(document["status"]))
+    status = run_status_text(document["status"], document["trigger"])
+    title = Text.assemble("\nRun ", (document["pipeline_id"], "bold"), " ", status)
     title.append(f" in {seconds_text(document['seconds'])}\n" if document["seconds"] is not None else "\n")
     return Group(
         title,

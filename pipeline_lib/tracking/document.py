@@ -46,6 +46,7 @@ def _stage_document(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": row["status"],
         "attempts": row["attempt"],
         "reason": row["reason"],
+        "interactive": row["interactive"],
         "seconds": _seconds(row),
         "counts": row["counts"],
         "progress": row["progress"],

@@ -29,7 +29,10 @@ Change = Callable[[Connection], object]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run comes from: `trigger` is cli, page, prefect or notebook; the key makes a repeated request one run."""
+    """Where a run comes from: `trigger` is cli, page, prefect, panel, or notebook for one that a person steps through.
+
+    The key makes a repeated request one run.
+    """
 
     trigger: str
     idempotency_key: str | None = None

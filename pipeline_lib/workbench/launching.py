@@ -78,4 +78,4 @@ def _launch(arguments: list[str], settings: Settings) -> Launch:
 
 
 def _environment(key: str, settings: Settings) -> Mapping[str, str]:
-    return {**os.environ, "WORKBENCH_HOME": str(settings.home), STARTED_BY: f"notebook:{key}"}
+    return {**os.environ, "WORKBENCH_HOME": str(settings.home), STARTED_BY: f"panel:{key}"}

@@ -52,6 +52,11 @@ def estimate_html(records: int, judged: Estimate | None) -> str:
     return f"{records:,} records: {time} ({span}), {bytes_text(judged.bytes)} of artefacts. Rests on {rests}."
 
 
+def run_badge(status: str, trigger: str) -> str:
+    """Return a run's status; one that a person steps through is pending until its last stage is done."""
+    return badge("open", interactive=True) if (status, trigger) == ("pending", "notebook") else badge(status)
+
+
 def badge(status: str, interactive: bool = False) -> str:
     """Return a status in its colour; work by hand is marked."""
     hand = f' <small style="color:{_QUIET}">by hand</small>' if interactive else ""
@@ -62,7 +67,8 @@ def run_html(sight: Sight) -> str:
     """Return one run: headline, its five stages with cells, records and seconds, what went wrong, conservation."""
     document = sight.document
     seconds = seconds_text(document["seconds"]) if document["seconds"] is not None else ""
-    head = f"<div>Run <code>{document['pipeline_id']}</code> {badge(document['status'])} {seconds}</div>"
+    status = run_badge(document["status"], document["trigger"])
+    head = f"<div>Run <code>{document['pipeline_id']}</code> {status} {seconds}</div>"
     rows = "".join(_stage_row(stage, sight) for stage in document["stages"])
     names = ("stage", "status", "cell", "progress", "records", "time")
     heads = "".join(
@@ -147,7 +153,8 @@ def files_html(settings: Settings, pipeline_id: str) -> str:
 def history_html(figures: Iterable[Mapping[str, Any]]) -> str:
     """Return the newest runs with status, who started them, records and seconds."""
     rows = "".join(
-        f"<tr><td {_WORD}><code>{row['pipeline_id']}</code></td><td {_WORD}>{badge(row['status'])}</td>"
+        f"<tr><td {_WORD}><code>{row['pipeline_id']}</code></td>"
+        f"<td {_WORD}>{run_badge(row['status'], row['trigger'])}</td>"
         f"<td {_WORD}>{html.escape(row['trigger'])}</td><td {_NUMBER}>{row['records_read']:,}</td>"
         f"<td {_NUMBER}>{row['records_rejected']:,}</td><td {_NUMBER}>{_seconds(row)}</td></tr>"
         for row in figures

@@ -1,4 +1,4 @@
-"""Each notebook runs alone, top to bottom, with its defaults, as a person in JupyterLab runs it."""
+"""Each notebook runs alone, top to bottom, with its defaults, as a person in JupyterLab runs it, and headless."""
 
 from __future__ import annotations
 
@@ -14,14 +14,24 @@ from pipeline_lib.settings import NOTEBOOKS, Settings
 from pipeline_lib.stages.chain import STAGES, Stage
 from tests.e2e.conftest import Workbench
 
+LOOKING_BACK = ("00_workbench.ipynb", "06_compare.ipynb", "07_kpis.ipynb")
+NO_TAG = ""
 
-def run_by_hand(path: Path, home: Path) -> Any:
-    """Execute every cell with a plain kernel, widgets included; raises what a cell raises."""
+
+def run_by_hand(path: Path, home: Path, skipped: str = NO_TAG) -> Any:
+    """Execute every cell with a plain kernel, widgets included unless they are skipped; raises what a cell raises."""
     notebook = nbformat.read(path, as_version=4)
     environment = {**os.environ, "WORKBENCH_HOME": str(home)}
-    client = NotebookClient(notebook, timeout=240, skip_cells_with_tag="")
+    client = NotebookClient(notebook, timeout=240, skip_cells_with_tag=skipped)
     client.execute(env=environment, cwd=str(NOTEBOOKS))
     return notebook
+
+
+def shown_by(notebook: Any, cell_id: str) -> dict[str, Any]:
+    """Return the last output of a cell by mime type."""
+    cell = next(each for each in notebook.cells if each.id == cell_id)
+    data: dict[str, Any] = cell.outputs[-1]["data"]
+    return data
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.notebook)
@@ -35,6 +45,20 @@ def test_a_notebook_runs_alone_on_the_newest_run(
     assert mine["status"] == "completed"
 
 
+@pytest.mark.parametrize("skipped", ["skip-execution", NO_TAG], ids=["headless", "with widgets"])
+@pytest.mark.parametrize("name", LOOKING_BACK)
+def test_a_notebook_about_runs_runs_alone(
+    name: str, skipped: str, completed: dict[str, Any], settings: Settings
+) -> None:
+    notebook = run_by_hand(NOTEBOOKS / name, settings.home, skipped)
+    assert notebook.cells[-1].cell_type == "markdown" or notebook.cells[-1].outputs
+
+
 def test_the_first_notebook_runs_on_an_empty_home(tmp_path: Path) -> None:
     run_by_hand(NOTEBOOKS / STAGES[0].notebook, tmp_path / "home")
     assert list((tmp_path / "home").glob("runs/*/01_generate/records.jsonl"))
+
+
+def test_the_workbench_opens_on_an_empty_home(tmp_path: Path) -> None:
+    notebook = run_by_hand(NOTEBOOKS / "00_workbench.ipynb", tmp_path / "home")
+    assert "application/vnd.jupyter.widget-view+json" in shown_by(notebook, "panel")
