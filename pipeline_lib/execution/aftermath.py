@@ -15,7 +15,6 @@ from sqlalchemy import Engine, select
 
 from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.execution.attempts import notebook_of
-from pipeline_lib.execution.backends import end_backends
 from pipeline_lib.execution.outcome import CellStatus
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
@@ -41,8 +40,6 @@ def look_after(engine: Engine, settings: Settings) -> list[str]:
     Every entry point that shows runs calls this. Safe to repeat, and by several at once.
     """
     crashed = reap(engine)
-    for pipeline_id in crashed:
-        end_backends(engine, pipeline_id)
     for folder, stage, attempt in _crashed_stages(engine, settings):
         _settle(engine, folder, stage, attempt)
     return crashed

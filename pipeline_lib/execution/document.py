@@ -35,6 +35,7 @@ class NotebookDocument:
         self._target = target
         self._started: dict[int, float] = {}
         self._saved_at = self._save_cost = 0.0
+        self._identity: tuple[int, int] | None = None
         notebook.metadata["workbench"] = {"status": CellStatus.RUNNING, "started_at": _now()}
         for index, cell in self.code_cells():
             cell.outputs = []
@@ -102,8 +103,11 @@ class NotebookDocument:
             self.save()
 
     def save(self) -> None:
-        """Save now, whole or not at all; raises what the disk raises."""
-        if self._target is None:
+        """Save now, whole or not at all; raises what the disk raises.
+
+        A file that somebody else has written since our last save is left alone: ours is the past then.
+        """
+        if self._target is None or self._identity not in (None, _identity(self._target)):
             return
         began = time.monotonic()
         # A lone surrogate in an output cannot be UTF-8; as \udXXX it is the same JSON string.
@@ -111,6 +115,7 @@ class NotebookDocument:
         try:
             with written_whole(self._target) as file:
                 file.write(content)
+            self._identity = _identity(self._target)
         finally:
             self._saved_at = time.monotonic()
             self._save_cost = self._saved_at - began
@@ -134,6 +139,15 @@ def papermill_mark(status: CellStatus) -> dict[str, Any]:
 
 def _error_record(error: NotebookError | None) -> dict[str, Any] | None:
     return asdict(error) if error else None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells one version of a file from the next: every save makes a new one."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _json_safe(value: Any) -> Any:

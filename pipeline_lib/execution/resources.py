@@ -36,22 +36,25 @@ class Resources:
     metrics: Metrics
     code: Code
 
-    def environment(self, pipeline_id: str, stage: StageName, parameters: RunParameters) -> dict[str, str]:
-        """Return the environment of a stage's kernel: where things are, and the secrets that open them."""
+    def environment(self, application: str, stage: StageName, parameters: RunParameters) -> dict[str, str]:
+        """Return the environment of a stage's kernel: where things are, and the secrets that open them.
+
+        `application` is the name of its sessions in the database.
+        """
         variables = {
             "DATABASE_URL": self.database_url,
             "WORKBENCH_HOME": str(self.settings.home),
             "WORKBENCH_HEADLESS": "1",
-            **client_environment(pipeline_id),
+            **client_environment(application),
         }
         distributed = stage is StageName.GENERATE and parameters.records > parameters.distributed_threshold
         if distributed or stage is StageName.PROCESS:
             variables["SPARK_REMOTE"] = self.spark.new_session()
         return variables
 
-    def end_remains(self, pipeline_id: str, environment: Mapping[str, str]) -> None:
-        """End what a kernel that did not end well has left at work in database and Spark."""
-        end_backends(self.engine, pipeline_id)
+    def end_remains(self, environment: Mapping[str, str]) -> None:
+        """End what a kernel of this environment that did not end well has left at work in database and Spark."""
+        end_backends(self.engine, environment["PGAPPNAME"])
         if "SPARK_REMOTE" in environment:
             self.spark.end_session(environment["SPARK_REMOTE"])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
+from pipeline_lib.errors import LeaseLost
 from pipeline_lib.execution.client import CellClient
 from pipeline_lib.execution.document import NotebookDocument
 from pipeline_lib.execution.kernels import kernel_folder
@@ -55,10 +56,15 @@ class Session:
         self._exit = KernelExit()
 
     async def run(self) -> NotebookOutcome:
-        """Execute; the document is saved in its final state. Raises only what the observer raises."""
+        """Execute; the document is saved in its final state. Raises only what the observer raises.
+
+        After `LeaseLost` nothing is saved any more: the notebook's end is told by whoever decided about the run.
+        """
         began = time.monotonic()
         try:
             error = await self._attempt()
+        except LeaseLost:
+            raise
         except BaseException as raised:
             reason = f"what executes the notebook failed: {type(raised).__name__}"
             self._conclude(self._loss(CellStatus.CANCELLED, reason), began)

@@ -13,6 +13,7 @@ from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder
 from pipeline_lib.errors import LeaseLost, NotebookFailed, WorkbenchError, is_transient
 from pipeline_lib.execution.amending import amend
 from pipeline_lib.execution.attempts import notebook_of, report_of
+from pipeline_lib.execution.backends import application_of
 from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
 from pipeline_lib.execution.outcome import CellStatus, NotebookError, NotebookOutcome
 from pipeline_lib.execution.recording import record_stage, verified_manifest
@@ -119,7 +120,7 @@ def _execute(work: RunAtWork, stage: Stage, target: Path) -> NotebookOutcome:
         ended_well = outcome.completed
     finally:
         if not ended_well:
-            work.resources.end_remains(work.run.pipeline_id, options.environment)
+            work.resources.end_remains(options.environment)
     return outcome
 
 
@@ -128,9 +129,10 @@ def _injected(work: RunAtWork, stage: Stage) -> dict[str, Any]:
 
 
 def _options(work: RunAtWork, stage: Stage) -> ExecutionOptions:
+    application = application_of(work.run.pipeline_id, work.run.attempt)
     return ExecutionOptions(
         deadline_seconds=work.parameters.stage_timeout,
-        environment=work.resources.environment(work.run.pipeline_id, stage.name, work.parameters),
+        environment=work.resources.environment(application, stage.name, work.parameters),
         observer=StageObserver(work, stage),
         kernels=work.resources.kernels,
         cancel=work.watch.stop,

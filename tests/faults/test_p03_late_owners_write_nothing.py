@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from pipeline_lib.execution.aftermath import look_after
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import check_invariants
 from tests.faults.looking import events_of, row_of, run_schemas, stages_of
@@ -34,13 +35,16 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("place", ["cell_started/ingest", "manifest_verified/ingest"])
-def test_an_owner_that_slept_through_its_lease_changes_nothing_that_another_has_finished(
-    bench: Bench, place: str
-) -> None:
-    late = bench.run(failpoint=f"{place}:SIGSTOP")
-    until(late.stopped, f"the run stops at {place}")
-    until(lambda: lease_has_run_out(late), "the lease runs out")
+def asleep_at(bench: Bench, place: str) -> StartedRun:
+    """Return a run whose process has been stopped at a place until its lease has run out."""
+    run = bench.run(failpoint=f"{place}:SIGSTOP")
+    until(run.stopped, f"the run stops at {place}")
+    until(lambda: lease_has_run_out(run), "the lease runs out")
+    return run
+
+
+def test_an_owner_that_slept_through_its_lease_changes_nothing_that_another_has_finished(bench: Bench) -> None:
+    late = asleep_at(bench, "cell_started/ingest")
     other = bench.start("resume", late.pipeline_id)
     assert other.wait() == 0, other.said()
     finished = everything(late)
@@ -48,3 +52,13 @@ def test_an_owner_that_slept_through_its_lease_changes_nothing_that_another_has_
     assert late.wait() == 1, late.said()
     assert everything(late) == finished
     assert check_invariants(late)["status"] == "completed"
+
+
+def test_an_owner_taken_for_dead_records_nothing_more_not_even_what_it_has_proven(bench: Bench) -> None:
+    late = asleep_at(bench, "manifest_verified/generate")
+    assert look_after(bench.engine, bench.settings) == [late.pipeline_id]
+    settled = everything(late)
+    late.signal(signal.SIGCONT)
+    assert late.wait() == 1, late.said()
+    assert everything(late) == settled
+    assert check_invariants(late)["status"] == "crashed"

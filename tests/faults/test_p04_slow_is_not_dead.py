@@ -18,8 +18,8 @@ from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import check_invariants
 
 pytestmark = pytest.mark.promise("P4", "a run that is slow but alive is never taken for dead")
-BURNERS_PER_CORE = 3
-SECONDS = 12
+BURNERS_PER_CORE = 2
+SECONDS = 8
 LEASE_SECONDS = 2
 SLOW = f"""
 import time
