@@ -40,7 +40,7 @@ class StartFailed(Exception):
 
 
 class Died(Exception):
-    """The service was up and has ended by itself; the next user starts a new one."""
+    """The service was up and has ended by itself. Unless it is revived, the next user starts a new one."""
 
 
 class Abandoned(Exception):
@@ -72,6 +72,15 @@ class Keeper:
             raise
 
     def _keep(self, kind: Kind) -> None:
+        """Run the service; one whose users wait for it under the same URL is started again when it dies (P17)."""
+        for _ in range(kind.revivals):
+            try:
+                self._start(kind)
+            except Died as death:
+                print(f"{death}; starting it again", flush=True)
+        self._start(kind)
+
+    def _start(self, kind: Kind) -> None:
         for _ in range(kind.attempts - 1):
             with suppress(StartFailed):
                 self._run(kind.prepare(self.folder), kind.start_seconds)

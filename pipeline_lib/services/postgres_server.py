@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -136,10 +137,17 @@ def _socket_folder(folder: Path, user: int | None) -> Path:
 
 
 def _short_folder(folder: Path) -> Path:
-    """Make a folder in the temporary one; a note of it lets the next keeper remove what a killed one left."""
+    """Make a folder in the temporary one, the same as before if it can be had: users wait for the server there.
+
+    A note of it lets the next keeper remove what a killed one left.
+    """
     note = folder / "socket.path"
     if note.exists():
-        shutil.rmtree(note.read_text("utf-8"), ignore_errors=True)
+        former = Path(note.read_text("utf-8"))
+        shutil.rmtree(former, ignore_errors=True)
+        with suppress(OSError):
+            former.mkdir(mode=0o700)
+            return former
     temporary = tempfile.gettempdir()
     short = tempfile.mkdtemp(prefix="workbench-", dir=temporary if len(temporary) < 60 else "/tmp")
     note.write_text(short, "utf-8")
@@ -181,4 +189,4 @@ def _processes_in(data: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(data.resolve())]
 
 
-POSTGRES = Kind(prepare=prepare, start_seconds=120)
+POSTGRES = Kind(prepare=prepare, start_seconds=120, revivals=1000)

@@ -35,8 +35,12 @@ class Service:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of service: who prepares it, how long its start may take, how often it is tried (ports collide)."""
+    """A kind of service: who prepares it, how long its start may take, how often it is tried (ports collide).
+
+    `revivals`: how often its keeper starts it again after it has died by itself; only for one that keeps its URL.
+    """
 
     prepare: Callable[[Path], Service]
     start_seconds: float
     attempts: int = 1
+    revivals: int = 0

@@ -24,7 +24,7 @@ def _connection_is_lost(error: Exception) -> bool:
 
 
 patient = stamina.retry(on=_connection_is_lost, attempts=None, timeout=60.0, wait_initial=0.1, wait_max=2.0)
-"""Decorates a write that waits, up to a minute, for a database that restarts (P17). It must be safe to repeat."""
+"""Decorates what waits, up to a minute, for a database that restarts (P17). It must be safe to repeat."""
 
 
 def connect(database_url: str) -> Engine:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, RowMapping, func, select, text
 
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking.database import patient
 from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineEvent, PipelineStage
 from pipeline_lib.tracking.states import STAGE_DONE
@@ -17,6 +18,7 @@ Row = dict[str, Any]
 RECORD_COUNTS = ("generated", "ingested", "rejected", "processed", "transformed", "exported")
 
 
+@patient
 def run_row(engine: Engine, pipeline_id: str) -> Row:
     """Return the run's row; raises `UnknownRun`."""
     reap(engine)
@@ -27,6 +29,7 @@ def run_row(engine: Engine, pipeline_id: str) -> Row:
     return _plain(row)
 
 
+@patient
 def stage_rows(engine: Engine, pipeline_id: str) -> list[Row]:
     """Return the run's five stages in their order."""
     query = (
@@ -89,6 +92,7 @@ def key_figures_before(engine: Engine, before: str | None, status: str | None, l
         return [_plain(row) for row in rows]
 
 
+@patient
 def key_figures_of(engine: Engine, pipeline_id: str) -> Row:
     """Return one run's key figures."""
     query = text("select * from key_figures where pipeline_id = :pipeline_id")
@@ -96,6 +100,7 @@ def key_figures_of(engine: Engine, pipeline_id: str) -> Row:
         return _plain(connection.execute(query, {"pipeline_id": pipeline_id}).mappings().one())
 
 
+@patient
 def events_after(engine: Engine, pipeline_id: str, sequence: int = 0) -> list[PipelineEvent]:
     """Return the run's events with a higher sequence number, in order."""
     table = PipelineEvent.__table__.c
@@ -104,6 +109,7 @@ def events_after(engine: Engine, pipeline_id: str, sequence: int = 0) -> list[Pi
         return [PipelineEvent(**row) for row in connection.execute(query.order_by(table.sequence)).mappings()]
 
 
+@patient
 def waiting_events(engine: Engine) -> int:
     """Return how many events the broker has not confirmed yet."""
     query = select(func.count()).select_from(PipelineEvent).where(PipelineEvent.published_at.is_(None))
