@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup run test lab check services lock docs clean
+.PHONY: help setup run test soak lab check services lock docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ run: setup  ## Run the whole pipeline once, e.g. make run ARGS="--records 500"
 
 test: setup  ## Run all tests, e.g. make test ARGS=tests/unit
 	@$(PYTEST) $(ARGS)
+
+soak: setup  ## Run thirty runs with a random fault in each, e.g. make soak ARGS="--runs 10"
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lab: setup  ## Open JupyterLab on the notebooks
 	@$(BIN)/workbench lab

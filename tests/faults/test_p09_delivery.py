@@ -24,7 +24,7 @@ from pipeline_lib.tracking.events import Event, EventType
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from tests.faults.bench import until
 from tests.faults.broker import Broker, is_installed, running_broker
-from tests.faults.cutting import cutting_proxy
+from tests.faults.cutting import UnheardConfirms, cutting_proxy
 from tests.integration.test_relay import listening, received
 
 pytestmark = pytest.mark.promise(
@@ -138,12 +138,12 @@ def test_a_connection_cut_between_publish_and_confirm_loses_nothing(engine: Engi
     writer = Writer(a_run(engine))
     for _ in range(30):
         writer.write()
-    with cutting_proxy(broker.port) as proxy:
-        proxy.cut_before = {1, 5, 20}
-        parameters = pika.URLParameters(proxy.url)
+    line = UnheardConfirms(unheard={1, 5, 20})
+    with cutting_proxy(broker.port, line):
+        parameters = pika.ConnectionParameters("127.0.0.1", line.port)
         with relay.relaying(engine, parameters):
             until(lambda: queries.waiting_events(engine) == 0, "the outbox drains")
-    assert proxy.cuts == 3
+    assert line.cuts == 3
     times = check_delivery(engine, broker, writer.run)
     assert sum(count - 1 for count in times.values()) == 3  # what was confirmed unheard came twice, nothing else did
 

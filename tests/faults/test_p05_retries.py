@@ -1,0 +1,159 @@
+"""P5: what may end otherwise is tried again, what cannot is not, and each attempt keeps its own notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from pipeline_lib.errors import WorkbenchError
+from pipeline_lib.execution.attempts import notebook_of
+from pipeline_lib.execution.resources import acquired
+from pipeline_lib.execution.work import claimed, execute_with_retries, work_run
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.services.state import read_live_state, service_folder
+from pipeline_lib.settings import NOTEBOOKS, Settings
+from pipeline_lib.tracking.lease import Watch
+from pipeline_lib.tracking.runs import Origin, create_run
+from tests.faults.bench import Bench
+from tests.faults.faulty_notebooks import with_cell, with_last_cell
+from tests.faults.looking import events_of
+from tests.faults.workshop import WorkedRun, Workshop, changed
+
+pytestmark = pytest.mark.promise("P5", "what may end otherwise is tried again, and each attempt keeps its own notebook")
+
+ONCE = """
+import pathlib
+marker = pathlib.Path({marker!r})
+first = not marker.exists()
+marker.touch()
+if first:
+    {fault}
+"""
+KILL_KERNEL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+CUT_SESSIONS = """import threading, psycopg2
+    def cut():
+        with psycopg2.connect(stage.database_url, application_name="the one who cuts") as connection:
+            connection.autocommit = True
+            cursor, hit = connection.cursor(), 0
+            while not hit:
+                cursor.execute({statement!r})
+                hit = cursor.rowcount
+    threading.Thread(target=cut, daemon=True).start()"""
+LOADERS = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'workbench load%'"
+DBT = "select pg_terminate_backend(pid) from pg_stat_activity where query like '/* {%app%dbt%' and state = 'active'"
+SPOIL_A_CATEGORY = """import psycopg2
+    with psycopg2.connect(stage.database_url) as connection:
+        connection.cursor().execute(f"update {stage.schema}.processed_items set category = 'Z' where id = 0")"""
+LOSE_A_RECORD = """
+from dataclasses import replace
+manifest = stage.finish(replace(result, counts={**result.counts, "ingested": result.counts["ingested"] - 1}))
+"""
+
+
+def once(tmp_path: Path, stage: StageName, fault: str) -> Path:
+    """Return notebooks of which one meets a fault in its first attempt and none later."""
+    code = ONCE.format(marker=str(tmp_path / "met"), fault=fault)
+    return with_cell(tmp_path / "notebooks", stage, code)
+
+
+def work(workshop: Workshop, parameters: RunParameters, notebooks: Path) -> WorkedRun:
+    """Work a new run to its end, with retries."""
+    settings = changed(workshop.resources.settings, workbench_notebooks=notebooks)
+    resources = replace(workshop.resources, settings=settings)
+    run = create_run(resources.engine, parameters, Origin("cli"), lease_seconds=30)
+    with claimed(resources, run.pipeline_id, Watch()) as at_work:
+        at_work.run.start()
+        with suppress(WorkbenchError):  # what it was is recorded, and compared
+            work_run(at_work, lambda stage: execute_with_retries(at_work, stage))
+    return WorkedRun(Bench(resources.engine, settings, notebooks), run.pipeline_id)
+
+
+def check_second_attempt_made_it(run: WorkedRun, stage: StageName, first_error: str) -> None:
+    """The first attempt failed with that error and kept its notebook, the second completed in one of its own."""
+    run.check()
+    assert (run.row["status"], run.stage(stage)["attempt"]) == ("completed", 2)
+    folder = run.folder.stage(stage)
+    ends = [nbformat.read(notebook_of(folder, attempt), 4).metadata.workbench for attempt in (1, 2)]
+    assert ends[0].error.exception == first_error
+    assert (ends[0].status in ("failed", "killed"), ends[1].status) == (True, "completed")
+    assert {"report.html", "report.attempt-2.html"} <= {path.name for path in folder.iterdir()}
+    types = [event["type"] for event in events_of(run.bench.engine, run.pipeline_id) if event["stage"] == stage]
+    told = [kind for kind in types if kind.startswith("stage.")]
+    assert told == ["stage.started", "stage.failed", "stage.retrying", "stage.started", "stage.completed"]
+
+
+def test_a_killed_kernel_is_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
+    run = work(workshop, RunParameters(records=200), once(tmp_path, StageName.INGEST, KILL_KERNEL))
+    check_second_attempt_made_it(run, StageName.INGEST, "KernelDied")
+
+
+def test_a_load_whose_connections_are_lost_is_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
+    notebooks = once(tmp_path, StageName.PROCESS, CUT_SESSIONS.format(statement=LOADERS))
+    run = work(workshop, RunParameters(records=20_000), notebooks)
+    check_second_attempt_made_it(run, StageName.PROCESS, "ServiceUnavailable")
+    assert run.stage(StageName.PROCESS)["counts"]["loaded"] == 20_000
+
+
+def test_a_dbt_whose_connection_is_lost_is_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
+    notebooks = once(tmp_path, StageName.TRANSFORM, CUT_SESSIONS.format(statement=DBT))
+    run = work(workshop, RunParameters(records=200), notebooks)
+    check_second_attempt_made_it(run, StageName.TRANSFORM, "ServiceUnavailable")
+
+
+@pytest.fixture
+def own_spark(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """A Spark server that may be killed: no other test uses it."""
+    home = tmp_path_factory.mktemp("spark-home")
+    given = workshop.resources.settings
+    settings = Settings(_env_file=None, database_url=given.database_url, workbench_home=home)
+    with acquired(settings) as resources:
+        yield Workshop(resources)
+
+
+def test_a_killed_spark_server_is_worth_another_attempt(own_spark: Workshop, tmp_path: Path) -> None:
+    folder = service_folder(own_spark.resources.settings.home, "spark")
+    own_spark.resources.spark.new_session()
+    state = read_live_state(folder)
+    assert state is not None
+    kill = f"import os, signal; os.kill({state.service}, signal.SIGKILL)"
+    run = work(own_spark, RunParameters(records=200), once(tmp_path, StageName.PROCESS, kill))
+    assert run.row["status"] == "completed", run.row["error"]
+    assert run.stage(StageName.PROCESS)["attempt"] == 2
+    again = read_live_state(folder)
+    assert again is not None
+    assert again.service != state.service
+    assert psutil.pid_exists(again.service or 0)
+
+
+def ran_once(run: WorkedRun, stage: StageName, error: str) -> bool:
+    run.check()
+    types = {event["type"] for event in events_of(run.bench.engine, run.pipeline_id)}
+    found = run.stage(stage)["error"]["name"], run.stage(stage)["attempt"], run.row["status"]
+    return found == (error, 1, "failed") and "stage.retrying" not in types
+
+
+def test_an_empty_input_is_read_once(workshop: Workshop, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.json"
+    empty.write_text("")
+    assert ran_once(work(workshop, RunParameters(input_file=str(empty)), NOTEBOOKS), StageName.INGEST, "InputEmpty")
+
+
+def test_too_many_rejects_are_counted_once(workshop: Workshop) -> None:
+    run = work(workshop, RunParameters(records=200, defect_rate=0.5), NOTEBOOKS)
+    assert ran_once(run, StageName.INGEST, "TooManyRejects")
+
+
+def test_records_that_are_lost_are_not_looked_for_again(workshop: Workshop, tmp_path: Path) -> None:
+    notebooks = with_last_cell(tmp_path / "notebooks", StageName.INGEST, LOSE_A_RECORD)
+    assert ran_once(work(workshop, RunParameters(records=200), notebooks), StageName.INGEST, "ConservationBroken")
+
+
+def test_a_failing_test_of_dbt_is_run_once(workshop: Workshop, tmp_path: Path) -> None:
+    run = work(workshop, RunParameters(records=200), once(tmp_path, StageName.TRANSFORM, SPOIL_A_CATEGORY))
+    assert ran_once(run, StageName.TRANSFORM, "ModelTestFailed")

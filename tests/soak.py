@@ -1,0 +1,124 @@
+"""The soak: many runs, one random fault in each, and what must be true of all of them in the end.
+
+    python -m tests.soak --runs 30 --records 1000 --seed 1        (make soak)
+
+Each run ends in a terminal state that tables, events, notebooks, reports and Prefect agree on; no process, schema or
+folder is left without its run; the events of every run are numbered 1..n; the outbox drains to zero.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pika
+
+from pipeline_lib.execution.aftermath import look_after
+from pipeline_lib.execution.cleaning import find_orphans
+from pipeline_lib.services import prefect, spark
+from pipeline_lib.settings import Settings
+from pipeline_lib.tracking import database, queries, relay
+from pipeline_lib.tracking.states import TERMINAL
+from tests.conftest import OWN_BROKER, OWN_POSTGRES, fresh_database
+from tests.faults.bench import Bench, StartedRun, until
+from tests.faults.invariants import leftovers, stored_problems
+from tests.soak_faults import FAULTS, Fault
+
+_RUN_SECONDS = 120.0
+_LEASE_SECONDS = 4
+
+
+@contextmanager
+def soaking() -> Iterator[Bench]:
+    """A bench on a fresh database and a home of its own, with Prefect and Spark up for all runs."""
+    home = Path(tempfile.mkdtemp(prefix="wb-soak-"))
+    temporary = home / "tmp"
+    temporary.mkdir()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        url = stack.enter_context(fresh_database(OWN_POSTGRES))
+        own = Settings(_env_file=None, workbench_home=home)
+        settings = Settings(
+            _env_file=None,
+            database_url=url,
+            prefect_api_url=stack.enter_context(prefect.held(own)),
+            spark_remote=stack.enter_context(spark.held(own)),
+            workbench_home=home,
+            workbench_lease_seconds=_LEASE_SECONDS,
+        )
+        engine = database.connect(url)
+        stack.callback(engine.dispose)
+        bench = Bench(engine, settings, temporary)
+        stack.callback(bench.kill_all)
+        yield bench
+
+
+def soak(bench: Bench, runs: int, records: int, chance: random.Random) -> list[str]:
+    """Work all runs, one after the other; returns every problem found."""
+    problems: list[str] = []
+    ends: Counter[str] = Counter()
+    for number in range(1, runs + 1):
+        fault = chance.choice(FAULTS)
+        began = time.monotonic()
+        run = one_run(bench, fault, records, chance)
+        found = [*stored_problems(bench, run.pipeline_id), *leftovers(run)]
+        status = str(run.row["status"])
+        ends[status] += 1
+        problems += [f"run {number}, {fault.name}: {problem}" for problem in found]
+        print(f"{number:3} {status:10} {time.monotonic() - began:5.1f} s  {fault.name}  {found or ''}", flush=True)
+    print(dict(ends))
+    return problems
+
+
+def one_run(bench: Bench, fault: Fault, records: int, chance: random.Random) -> StartedRun:
+    """Start a run, inject its fault, and return when it has reached a terminal state."""
+    options = ("--records", str(records), "--seed", str(chance.randrange(1000)), *fault.options)
+    run = bench.start("run", *options, **fault.environment(chance))
+    fault.inject(run, chance)
+    if run.process.poll() is None:
+        try:
+            run.wait(_RUN_SECONDS)
+        except AssertionError:
+            run.signal(signal.SIGKILL)
+            run.wait()
+    until(lambda: look_after(bench.engine, bench.settings) or run.row["status"] in TERMINAL, "a terminal state")
+    return run
+
+
+def problems_in_the_end(bench: Bench) -> Iterator[str]:
+    """Yield what is left over of all runs together."""
+    orphans = find_orphans(bench.engine, bench.settings)
+    yield from (f"orphan schema {schema}" for schema in orphans.schemas)
+    yield from (f"orphan folder {folder}" for folder in orphans.folders)
+    waiting = queries.waiting_events(bench.engine)
+    with relay.relaying(bench.engine, pika.URLParameters(OWN_BROKER)):
+        until(lambda: queries.waiting_events(bench.engine) == 0, "the outbox drains")
+    print(f"outbox: {waiting} events waited, {queries.waiting_events(bench.engine)} wait now")
+
+
+def main() -> int:
+    """Soak, tell, and return 1 when anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--records", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
+    asked = parser.parse_args()
+    print(f"soak of {asked.runs} runs, seed {asked.seed}")
+    with soaking() as bench:
+        problems = soak(bench, asked.runs, asked.records, random.Random(asked.seed))
+        problems += problems_in_the_end(bench)
+    print("\n".join(problems) or "no problem found")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
