@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from pipeline_lib.stages.rejects import scan_rejects
-from pipeline_lib.stages.theme import ACCENT, CATEGORY_COLOURS, QUIET, WARNING, lying_bars, noted, titled
+from pipeline_lib.stages.theme import ACCENT, CATEGORY_COLOURS, QUIET, WARNING, as_label, lying_bars, noted, titled
 
 _BINS = 40
 _SAMPLE = 50_000
@@ -81,7 +81,7 @@ def rejects_by_reason(folder: Path) -> go.Figure:
     shown = counts.group_by("field").agg(pl.col("len").sum()).sort("len", descending=True).head(12)["field"].to_list()
     for name in shown:
         own = counts.filter(pl.col("field") == name)
-        figure.add_bar(x=own["len"].to_list(), y=own["reason"].to_list(), name=name, orientation="h")
+        figure.add_bar(x=own["len"].to_list(), y=own["reason"].to_list(), name=as_label(name), orientation="h")
     figure.update_layout(barmode="stack", yaxis={"categoryorder": "array", "categoryarray": reasons})
     return noted(figure, "no record was refused") if counts.is_empty() else figure
 

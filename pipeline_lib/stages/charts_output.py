@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline_lib.stages.process import LOWEST_TIER, TIERS
 from pipeline_lib.stages.processed_files import ITEMS, PROCESSED
-from pipeline_lib.stages.theme import ACCENT, PALETTE, TEXT, titled
+from pipeline_lib.stages.theme import ACCENT, PALETTE, TEXT, as_label, titled
 
 _STEPS = 100
 _NO_COUNTRY = "unknown"
@@ -83,14 +83,14 @@ def totals_by_country(folder: Path, top: int = 10) -> go.Figure:
     figure = go.Figure()
     figure.add_bar(
         x=totals,
-        y=rows["country"].fill_null(_NO_COUNTRY).to_list(),
+        y=[as_label(country) for country in rows["country"].fill_null(_NO_COUNTRY)],
         orientation="h",
         marker_color=ACCENT,
         text=[f"{total:,.0f}" for total in totals],
     )
     figure = titled(figure, f"Top {rows.height} countries by value", "total value (currency units)", "country")
     figure.update_xaxes(tickformat=",~f")
-    figure.update_yaxes(autorange="reversed", tickformat=None)
+    figure.update_yaxes(autorange="reversed", tickformat=None, type="category")
     return figure
 
 

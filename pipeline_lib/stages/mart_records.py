@@ -17,6 +17,8 @@ from pipeline_lib.stages.exported_fields import DECIMALS, EXTRA_WHEN_NONE, FIELD
 
 MART = "item_metrics"
 _BATCH_BYTES = 4 << 20
+_COLUMNS = ", ".join(f"{name}::{DECIMALS[name]}" if name in DECIMALS else name for name in FIELDS)
+_RECORDS = f"select {_COLUMNS} from item_metrics order by id"  # noqa: S608  made of this project's own names
 
 
 @dataclass(frozen=True)
@@ -37,25 +39,17 @@ def mart_records(database_url: str, schema: str) -> Iterator[MartRecords]:
     with _errors_told(schema), adbc.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read, read only")
         cursor.execute("set local work_mem = '64MB'")
-        table = f"{_quoted(schema)}.{_quoted(MART)}"
-        cursor.execute(f"select count(*) from {table}")
+        # The schema is a bound value: psycopg2's `Identifier` needs a connection of psycopg2.
+        cursor.execute("select set_config('search_path', quote_ident($1), true)", (schema,))
+        cursor.execute("select count(*) from item_metrics")
         count = cursor.fetchall()[0][0]
-        yield MartRecords(count, _batches(cursor, table))
+        yield MartRecords(count, _batches(cursor))
 
 
-def _batches(cursor: adbc.Cursor, table: str) -> Iterator[pa.RecordBatch]:
+def _batches(cursor: adbc.Cursor) -> Iterator[pa.RecordBatch]:
     cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
-    cursor.execute(f"select {_columns()} from {table} order by id")
+    cursor.execute(_RECORDS)
     yield from map(_as_text, cursor.fetch_record_batch())
-
-
-def _quoted(name: str) -> str:
-    """Quote an SQL identifier, as psycopg2's `Identifier` does, which needs a psycopg2 connection."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _columns() -> str:
-    return ", ".join(f"{name}::{DECIMALS[name]}" if name in DECIMALS else name for name in FIELDS)
 
 
 def _as_text(batch: pa.RecordBatch) -> pa.RecordBatch:

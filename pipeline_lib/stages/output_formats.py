@@ -22,7 +22,8 @@ from pipeline_lib.stages.exported_fields import DECIMALS, FIELDS, SCHEMA, TEXTS
 Batches = Iterable[pa.RecordBatch]
 Writer = Callable[[IO[bytes], Batches, Mapping[str, Any]], int]
 
-_FORMULA = "^[=+@\\t\\r-]"
+# Spreadsheets skip blanks and invisible characters in front, and some take full-width signs for the plain ones.
+_FORMULA = r"^[\s\p{Cc}\p{Cf}]*[=+@\-\u2212\uFF0B\uFF0D\uFF1D\uFF20]|^[\t\r\n]"
 _CODECS = {"none": "NONE", "gzip": "GZIP", "zstd": "ZSTD"}
 
 
@@ -79,7 +80,8 @@ def _runs() -> Iterator[list[str]]:
 def write_csv(file: IO[bytes], batches: Batches, _head: Mapping[str, Any]) -> int:
     """Write RFC 4180 CSV with a header; return the records written.
 
-    A text that a spreadsheet would take for a formula (it begins with = + - @ tab or CR) gets an apostrophe in front.
+    A text that a spreadsheet would take for a formula gets an apostrophe in front: it begins with = + - @, in whatever
+    width and after whatever blanks, or with a tab or line end.
     No text is an empty cell, an empty text is "".
     """
     file.write(",".join(FIELDS).encode() + b"\r\n")

@@ -6,6 +6,9 @@ two backgrounds. Figures have no background of their own; text is a grey with a 
 
 from __future__ import annotations
 
+import html
+import re
+
 import plotly.graph_objects as go
 import plotly.io as pio
 
@@ -15,6 +18,8 @@ ACCENT, WARNING = PALETTE[0], PALETTE[5]
 TEXT = "#767676"
 QUIET = "#999999"
 CATEGORY_COLOURS = dict(zip("ABCD", PALETTE, strict=False))
+_LABEL_CHARACTERS = 60
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _GRID = "rgba(128, 128, 128, 0.25)"
 _CLEAR = "rgba(0, 0, 0, 0)"
 
@@ -35,6 +40,16 @@ def titled(figure: go.Figure, title: str, x_title: str, y_title: str) -> go.Figu
 def lying_bars(figure: go.Figure, title: str, x_title: str, y_title: str = "") -> go.Figure:
     """Do the same for bars that lie: their numbers stand on the x axis."""
     return titled(figure, title, x_title, y_title).update_xaxes(tickformat=",~f")
+
+
+def as_label(text: str) -> str:
+    """Return a text out of the data so that Plotly shows it as it is: tags, entities and $…$ are markup to Plotly.
+
+    What cannot be seen, or turns the reading direction, shows as U+FFFD; no text at all as a pair of quotes.
+    """
+    shown = text if len(text) <= _LABEL_CHARACTERS else f"{text[: _LABEL_CHARACTERS - 1]}…"
+    shown = _UNSEEN.sub("\ufffd", shown) if shown.strip(" ") else f"“{shown}”"
+    return html.escape(shown, quote=False).replace("$", "&#36;")
 
 
 def noted(figure: go.Figure, text: str) -> go.Figure:

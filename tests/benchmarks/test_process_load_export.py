@@ -37,7 +37,7 @@ MART = """
     select id, name, category, value, quantity, is_active, created_at, customer_name, customer_email, customer_country,
         total_value, discount_factor, discounted_value, total_value as category_avg_value, value_percentile, value_tier,
         value_tier as pricing_tier, is_active as is_high_value, name as stock_status, processed_at,
-        processed_at as transformed_at, extra::jsonb as extra
+        processed_at as transformed_at, extra
     from {0}.processed_items
 """
 

@@ -73,7 +73,8 @@ def passage(settings: Settings, server_url: str, tmp_path_factory: pytest.TempPa
     source.write_bytes(hostile.as_file(LINES))
     with fresh_database(server_url) as url, prefect.held(settings), spark_service.held(settings):
         workbench = Workbench({"WORKBENCH_HOME": str(settings.home), "DATABASE_URL": url})
-        document = workbench.json("run", "--input-file", str(source), "--max-reject-rate", "0.5")
+        options = ("--input-file", str(source), "--max-reject-rate", "0.5", "--reference-time", hostile.REFERENCE)
+        document = workbench.json("run", *options)
         yield Passage(document, url, source, settings.run_folder(document["pipeline_id"]))
 
 
@@ -179,7 +180,7 @@ def opened(browser: Browser, report: Path) -> tuple[Page, list[str]]:
     page.on("request", lambda request: trouble.append(request.url))
     page.goto(report.as_uri())
     for figure in page.locator(".plot").all():
-        figure.locator(".main-svg").first.wait_for()
+        figure.locator(".main-svg .ytick text").first.wait_for()
     return page, [text for text in trouble if text != report.as_uri() and not text.startswith("data:")]
 
 
@@ -199,15 +200,12 @@ def test_texts_of_the_data_are_shown_as_texts_in_figures_and_tables(
     countries = {hostile.expected(record)["customer_country"] or "" for record in RECORDS}
     figure = totals_by_country(passage.folder.stage(StageName.PROCESS), top=len(countries) + 2)
     figure.update_layout(height=30 * len(countries)).update_yaxes(dtick=1)
-    table = pandas.DataFrame({"country": sorted(countries)})._repr_html_()
-    outputs = [
-        new_output("display_data", data=data) for data in ({PLOTLY_MIME: figure.to_dict()}, {"text/html": table})
-    ]
-    page, trouble = opened(
-        browser, render_report(new_notebook(cells=[new_code_cell("x", outputs=outputs)]), tmp_path / "r")
-    )
+    table = pandas.DataFrame({"country": sorted(countries)}).to_html()
+    shown = [{PLOTLY_MIME: figure.to_dict()}, {"text/html": table}]
+    cell = new_code_cell("show()", outputs=[new_output("display_data", data=data) for data in shown])
+    page, trouble = opened(browser, render_report(new_notebook(cells=[cell]), tmp_path / "report.html"))
     assert trouble == []
-    labels = page.evaluate("[...document.querySelectorAll('.ytick text')].map(text => text.textContent.trim())")
-    assert {html.unescape(as_label(country)).strip() for country in countries} <= set(labels)
+    labels = page.evaluate("[...document.querySelectorAll('.ytick text')].map(text => text.textContent)")
+    assert set(labels) == {html.unescape(as_label(country)) for country in countries | {"unknown"}}
     cells = page.evaluate("[...document.querySelectorAll('td')].map(cell => cell.textContent)")
     assert {text for text in countries if "<" in text} <= set(cells)

@@ -17,7 +17,7 @@ COLUMNS = """
     created_at timestamptz, customer_name text, customer_email text, customer_country text,
     total_value numeric(18, 2), discount_factor numeric(3, 2), discounted_value numeric(18, 2),
     category_avg_value numeric(18, 2), value_percentile double precision, value_tier text, pricing_tier text,
-    is_high_value boolean, stock_status text, processed_at timestamptz, transformed_at timestamptz, extra jsonb
+    is_high_value boolean, stock_status text, processed_at timestamptz, transformed_at timestamptz, extra json
 """
 
 

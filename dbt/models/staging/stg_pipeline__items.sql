@@ -22,7 +22,7 @@ final as (
         value_percentile,
         value_tier,
         processed_at,
-        cast(extra as jsonb) as extra
+        extra
     from source
 )
 
