@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline_lib.services import postgres, prefect, readiness, spark, tethered
-from pipeline_lib.services.state import read_live_state
+from pipeline_lib.services.state import has_keeper, read_live_state
 from pipeline_lib.settings import PROJECT, Settings
 
 _ENTRY = "flows.bootstrap"
@@ -47,10 +47,11 @@ class HeldService:
         self.address = url.removesuffix("/api") if self.name == "prefect" else ""  # the others' may hold a secret
 
     def is_alive(self) -> bool:
-        return self.folder is None or self.pid is not None
+        """Tell whether it has a keeper: that starts a service again, or ends with it."""
+        return self.folder is None or has_keeper(self.folder)
 
     def is_ready(self) -> bool:
-        return self.is_alive()
+        return self.folder is None or self.pid is not None
 
     def ask_to_end(self) -> None:
         """Let go of it."""

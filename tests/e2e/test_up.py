@@ -87,8 +87,8 @@ def test_doctor_tells_how_the_components_are(up: Up) -> None:
 def test_a_run_starts_no_services_of_its_own(up: Up) -> None:
     services = ("postgres", "prefect", "spark")
     before = [up.component(name).pid for name in services]
-    document = up.workbench.json("run", "--records", "200")
-    assert document["status"] == "completed"
+    document = up.workbench.json("run", "--records", "20", "--defect-rate", "1", code=1)
+    assert document["status"] == "failed"
     assert [up.component(name).pid for name in services] == before
 
 
