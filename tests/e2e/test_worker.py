@@ -143,17 +143,6 @@ def test_prefect_refuses_parameters_as_we_do(queue: Queue) -> None:
     assert isinstance(refusal.value.__cause__, PrefectHTTPStatusError)
 
 
-def test_prefects_form_shows_every_parameter_with_its_help_and_its_bounds(queue: Queue) -> None:
-    with contacted(queue.settings) as client:
-        deployment = client.read_deployment_by_name(DEPLOYMENT)
-    fields = deployment.parameter_openapi_schema["properties"]
-    assert list(fields) == [*RunParameters.model_fields, "pipeline_id"]
-    for name, field in RunParameters.model_fields.items():
-        assert (fields[name]["default"], fields[name]["description"]) == (field.default, field.description)
-    assert (fields["records"]["minimum"], fields["records"]["maximum"]) == (1, 100_000_000)
-    assert fields["export_format"]["enum"] == ["json", "jsonl", "csv", "parquet"]
-
-
 def test_prefect_stores_no_setting_and_no_path_of_this_machine(queue: Queue) -> None:
     with contacted(queue.settings) as client:
         deployment = client.read_deployment_by_name(DEPLOYMENT)

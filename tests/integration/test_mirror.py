@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Crashed, Running
 from sqlalchemy import Engine, text
 
 from flows.mirror import mirror
 from flows.pipeline import pipeline
 from pipeline_lib.parameters import RunParameters
-from pipeline_lib.services import prefect
-from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from pipeline_lib.tracking.states import RunStatus
 from pipeline_lib.tracking.waiting import note_flow_run, request_run
-
-
-@pytest.fixture(scope="module")
-def client(settings: Settings) -> Iterator[SyncPrefectClient]:
-    """A client of a real Prefect server."""
-    with (
-        prefect.held(settings) as url,
-        temporary_settings({PREFECT_API_URL: url}),
-        get_client(sync_client=True) as client,
-    ):
-        yield client
 
 
 def _running(engine: Engine, client: SyncPrefectClient) -> tuple[OwnedRun, FlowRun]:

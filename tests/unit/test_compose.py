@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline_lib.services.readiness import VARIABLE
 from pipeline_lib.settings import PROJECT, Settings
 
 FILE = PROJECT / "docker-compose.yml"
@@ -43,13 +44,13 @@ def test_a_service_is_published_on_loopback_only(name: str) -> None:
 def test_every_password_is_asked_for_and_none_has_a_default() -> None:
     variables = dict(re.findall(r"\$\{([A-Z_]+)([^}]*)\}", TEXT))
     required = {name for name, rest in variables.items() if rest.startswith(":?")}
-    assert required == {"POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "JUPYTER_TOKEN"}
+    assert required == {"POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "JUPYTER_TOKEN", "WORKBENCH_WEB_TOKEN"}
     assert variables["DD_API_KEY"] == ":-"
 
 
-@pytest.mark.parametrize("name", ["worker", "jupyterlab"])
+@pytest.mark.parametrize("name", ["worker", "page", "jupyterlab"])
 def test_our_own_services_are_given_settings_that_exist(name: str) -> None:
-    given = {key.lower() for key in SERVICES[name]["environment"]} - {"jupyter_token"}
+    given = {key.lower() for key in SERVICES[name]["environment"]} - {"jupyter_token", VARIABLE.lower()}
     assert given <= set(Settings.model_fields)
     assert {"database_url", "amqp_url", "spark_remote", "prefect_api_url"} <= given
 
