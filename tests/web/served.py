@@ -42,9 +42,9 @@ class Page:
 
 
 @contextmanager
-def served(settings: Settings, engine: Engine, actions: Actions) -> Iterator[Page]:
-    """Serve the page on a free port for the block."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def served(settings: Settings, engine: Engine, actions: Actions, port: int = 0) -> Iterator[Page]:
+    """Serve the page for the block, on a free port unless one is named."""
+    with socket.create_server(("127.0.0.1", port)) as listening:
         port = listening.getsockname()[1]
         app = create_app(settings.model_copy(update={"workbench_web_port": port}), engine, actions)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
