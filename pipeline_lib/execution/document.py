@@ -120,6 +120,11 @@ class NotebookDocument:
             self._saved_at = time.monotonic()
             self._save_cost = self._saved_at - began
 
+    def forget_outputs(self) -> None:
+        """Drop what the cells showed: where there is no room for it, the truth about them may still fit."""
+        for _, cell in self.code_cells():
+            cell.outputs = []
+
     def _mark(self, index: int, status: CellStatus, seconds: float = 0.0) -> None:
         metadata = self.notebook.cells[index].metadata
         metadata["workbench"] = {**metadata.get("workbench", {}), "status": status, "seconds": round(seconds, 3)}

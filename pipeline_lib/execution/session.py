@@ -205,10 +205,22 @@ class Session:
         try:
             self._document.save()
         except OSError as failure:
-            reason = f"the executed notebook cannot be saved: {failure}"
             logger.error("notebook.save_failed", extra={"reason": str(failure)})
-            error = error or NotebookError(CellStatus.FAILED, None, "", type(failure).__name__, reason)
-            return self._outcome(error, began)
+            return self._conclude_unsaved(error, failure, began)
+        return outcome
+
+    def _conclude_unsaved(self, error: NotebookError | None, failure: OSError, began: float) -> NotebookOutcome:
+        """Tell that the notebook cannot be saved: to the caller, and without its outputs, if that fits, to readers."""
+        reason = f"the executed notebook cannot be saved: {failure}"
+        outcome = self._outcome(
+            error or NotebookError(CellStatus.FAILED, None, "", type(failure).__name__, reason), began
+        )
+        self._document.forget_outputs()
+        self._document.conclude(outcome)
+        try:
+            self._document.save()
+        except OSError as again:
+            logger.error("notebook.save_failed", extra={"reason": str(again)})
         return outcome
 
     def _outcome(self, error: NotebookError | None, began: float) -> NotebookOutcome:
