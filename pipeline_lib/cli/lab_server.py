@@ -51,6 +51,7 @@ def lab_command(settings: Settings, path: str = PANEL, more: Sequence[str] = ())
         f"--LabApp.workspaces_dir={_workspaces(settings, path)}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.news_url=",
+        "--KernelManager.transport=ipc",
         "--ContentsManager.files_handler_class=pipeline_lib.cli.lab_files.LinkedFilesHandler",
         "--ContentsManager.pre_save_hook=pipeline_lib.cli.lab_saving.drop_outputs",
     ]

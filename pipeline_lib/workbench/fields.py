@@ -129,14 +129,20 @@ def _coupled(
     """Let slider and number field follow each other; `place` is where on the slider a value lies, in its own steps.
 
     A slider that is shown moves by itself to the nearest of its steps: that is nobody's choice, and is not followed.
+    Nor is a slider told where it has just been moved to: by then a hand may have moved it further.
     """
+    held: list[bool] = []
 
     def follow_slider(change: dict[str, float]) -> None:
         if abs(place(change["new"]) - place(entry.value)) > slider.step / 2 + _TOLERANCE:
-            entry.value = rounded(change["new"])
+            held.append(True)
+            try:
+                entry.value = rounded(change["new"])
+            finally:
+                held.clear()
 
     def follow_entry(change: dict[str, float]) -> None:
-        if _is_within(change["new"], slider, place):
+        if not held and _is_within(change["new"], slider, place):
             slider.value = change["new"]
 
     slider.observe(follow_slider, names="value")

@@ -1,0 +1,171 @@
+"""A person in JupyterLab: moves the records slider, presses Start, watches, opens the report, steps through stage 3."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from pipeline_lib.services.processes import accepts_connections, free_port
+from pipeline_lib.settings import PROJECT
+from tests.e2e.conftest import WORKBENCH, Workbench
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM: nobody tried JupyterLab; `make services` installs it"),
+    pytest.mark.timeout(420),
+]
+TOKEN = "token-of-this-test"
+WAIT = 120_000  # milliseconds; a machine that is busy takes its time
+RUN_WAIT = 240_000
+STAGES = ("generate", "ingest", "process", "transform", "export")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running JupyterLab and where screenshots go."""
+
+    address: str
+    pictures: Path
+
+    def open(self, browser: Browser, path: str) -> Page:
+        """Open a notebook of the lab in a page of its own."""
+        page = browser.new_page(viewport={"width": 1400, "height": 1150})
+        page.set_default_timeout(WAIT)
+        page.goto(f"{self.address}/lab/tree/{path}?reset&token={TOKEN}")
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        # Cells that are run before the kernel is connected are lost without a word.
+        page.get_by_text("Workbench (Python 3) | Idle").wait_for()
+        return page
+
+    def picture(self, page: Page, name: str) -> None:
+        """Save what is on the screen."""
+        page.screenshot(path=self.pictures / f"{name}.png")
+
+
+@pytest.fixture(scope="module")
+def lab(workbench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """`workbench lab` as a person starts it, on a port of its own."""
+    port, pictures = free_port(), Path(os.environ.get("TEST_PICTURES", tmp_path_factory.mktemp("pictures")))
+    pictures.mkdir(parents=True, exist_ok=True)
+    options = ["--no-browser", f"--ServerApp.port={port}", f"--IdentityProvider.token={TOKEN}"]
+    environment = {**os.environ, **workbench.environment}
+    with (pictures / "lab.log").open("wb") as log:
+        server = subprocess.Popen([WORKBENCH, "lab", *options], env=environment, cwd=PROJECT, stderr=log, stdout=log)
+        try:
+            _await_server(port, server)
+            yield Lab(f"http://127.0.0.1:{port}", pictures)
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def _await_server(port: int, server: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + WAIT / 1000
+    while not accepts_connections("127.0.0.1", port):
+        assert server.poll() is None, "JupyterLab ended"
+        assert time.monotonic() < end, "JupyterLab did not start"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def run_all(page: Page) -> None:
+    """Choose Run > Run All Cells."""
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+
+def statuses(panel: Locator) -> dict[str, str]:
+    rows = panel.locator("tr[data-stage]").evaluate_all("rows => rows.map(r => [r.dataset.stage, r.dataset.status])")
+    return dict(rows)
+
+
+def watch(panel: Locator) -> list[dict[str, str]]:
+    """Look at the stages until all are completed; returns the different sights in their order."""
+    seen: list[dict[str, str]] = []
+    end = time.monotonic() + RUN_WAIT / 1000
+    while time.monotonic() < end:
+        present = statuses(panel)
+        if present and (not seen or present != seen[-1]):
+            seen.append(present)
+        if present and set(present.values()) <= {"completed", "failed"} and len(seen) > 2:
+            return seen
+        time.sleep(0.1)
+    pytest.fail(f"the run did not end: {seen[-1] if seen else 'nothing was seen'}")
+
+
+def test_a_run_is_started_watched_and_read_in_jupyterlab(lab: Lab, browser: Browser, workbench: Workbench) -> None:
+    page = lab.open(browser, "notebooks/00_workbench.ipynb")
+    foreign: list[str] = []
+    page.on("request", lambda request: foreign.append(request.url) if _is_foreign(request.url) else None)
+    run_all(page)
+    panel = page.locator(".workbench-panel")
+    panel.wait_for()
+    panel.locator(".noUi-handle").first.focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowLeft")
+    records = panel.locator(".parameter-records input")
+    expect(records).to_have_value("1000", timeout=WAIT)
+    panel.locator(".workbench-start").click()
+    page.locator("tr[data-stage=ingest][data-status=running]").wait_for(timeout=RUN_WAIT)
+    panel.scroll_into_view_if_needed()
+    lab.picture(page, "panel-running")
+    seen = watch(panel)
+    assert seen[-1] == dict.fromkeys(STAGES, "completed")
+    running = [next((name for name in STAGES if sight.get(name) == "running"), None) for sight in seen]
+    assert [name for name in dict.fromkeys(running) if name] == ["ingest", "process", "transform", "export"]
+    lab.picture(page, "panel-completed")
+    with page.expect_popup() as popup:
+        panel.get_by_role("link", name="report").nth(1).click()
+    report = popup.value
+    report.locator(".plot.drawn .main-svg").first.wait_for(timeout=WAIT)
+    lab.picture(report, "report")
+    report.get_by_role("link", name="Process", exact=True).click()
+    report.get_by_role("heading", name="3 · Process").wait_for(timeout=WAIT)
+    run = workbench.json("show")
+    assert (run["trigger"], run["status"], run["parameters"]["records"]) == ("panel", "completed", 1000)
+    assert run["parameters"]["stage_timeout"] == 3600
+    assert foreign == []
+
+
+def test_stage_3_is_stepped_through_on_a_chosen_run(
+    lab: Lab, browser: Browser, workbench: Workbench, completed: dict[str, str]
+) -> None:
+    page = lab.open(browser, "notebooks/03_process.ipynb")
+    page.locator(".jp-Notebook .jp-Cell").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Shift+Enter")
+    _choose(page.locator(".workbench-chooser select"), completed["pipeline_id"])
+    page.get_by_text("Run", exact=True).first.click()
+    page.get_by_text("Run Selected Cell and All Below", exact=True).click()
+    page.locator(".jp-Notebook .js-plotly-plot").nth(1).wait_for(state="attached", timeout=RUN_WAIT)
+    evidence = page.locator(".jp-OutputArea", has_text="processed = loaded").first
+    evidence.wait_for(timeout=RUN_WAIT)
+    page.locator(".jp-Notebook .js-plotly-plot").first.scroll_into_view_if_needed()
+    lab.picture(page, "notebook-03")
+    stage = workbench.json("show", completed["pipeline_id"])["stages"][2]
+    assert (stage["status"], stage["interactive"]) == ("completed", True)
+
+
+def _choose(chooser: Locator, run_id: str) -> None:
+    label = next(text for text in chooser.locator("option").all_inner_texts() if text.startswith(run_id))
+    chooser.select_option(label=label)
+
+
+def _is_foreign(url: str) -> bool:
+    return not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:"))
