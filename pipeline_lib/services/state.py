@@ -48,7 +48,7 @@ def read_state(folder: Path) -> State | None:
 
 def has_keeper(folder: Path) -> bool:
     """Tell whether a keeper lives: it holds its lock from its first breath to its last."""
-    return is_locked(folder / KEEPER_LOCK)
+    return folder.is_dir() and is_locked(folder / KEEPER_LOCK)
 
 
 def read_live_state(folder: Path) -> State | None:
