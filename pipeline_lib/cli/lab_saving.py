@@ -7,7 +7,6 @@ from typing import Any
 
 from pipeline_lib.settings import NOTEBOOKS
 
-_KEPT = {"kernelspec", "language_info"}
 
 
 def drop_outputs(model: dict[str, Any], path: str, contents_manager: Any, **_others: Any) -> None:
@@ -19,8 +18,16 @@ def drop_outputs(model: dict[str, Any], path: str, contents_manager: Any, **_oth
     if model.get("type") != "notebook" or target.parent != NOTEBOOKS:
         return
     content = model["content"]
-    content["metadata"] = {name: value for name, value in content["metadata"].items() if name in _KEPT}
+    content["metadata"] = _kept(content["metadata"])
     for cell in content["cells"]:
         cell["metadata"] = {name: value for name, value in cell["metadata"].items() if name == "tags" and value}
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
+
+
+def _kept(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return kernel and language; the version of Python that happened to be there is no part of a notebook."""
+    kept = {name: metadata[name] for name in ("kernelspec", "language_info") if name in metadata}
+    if "language_info" in kept:
+        kept["language_info"] = {"name": kept["language_info"]["name"]}
+    return kept
