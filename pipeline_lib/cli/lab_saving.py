@@ -8,7 +8,6 @@ from typing import Any
 from pipeline_lib.settings import NOTEBOOKS
 
 
-
 def drop_outputs(model: dict[str, Any], path: str, contents_manager: Any, **_others: Any) -> None:
     """Change what is about to be saved, in place, if it is one of our own notebooks (JupyterLab's hook before saving).
 
