@@ -48,7 +48,7 @@ class HeldService:
 
     def is_alive(self) -> bool:
         """Tell whether it has a keeper: that starts a service again, or ends with it."""
-        return self.folder is None or has_keeper(self.folder)
+        return self.folder is None or (self.folder.is_dir() and has_keeper(self.folder))
 
     def is_ready(self) -> bool:
         return self.folder is None or self.pid is not None
