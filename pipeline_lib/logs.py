@@ -90,7 +90,7 @@ def _tells_something_new(record: logging.LogRecord) -> bool:
 
 
 def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handler = RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=3, encoding="utf-8", delay=True)
     handler.setFormatter(formatter)
     return handler

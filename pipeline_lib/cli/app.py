@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
@@ -18,6 +20,7 @@ from pipeline_lib.cli.options import asked_for, parameter_options
 from pipeline_lib.cli.output import Json, print_json
 from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -76,15 +79,21 @@ def create_cli(start_run: StartRun, resume_run: ResumeRun, work: Work, serve_pag
 
 def _told_in_one_line(app: typer.Typer) -> None:
     """Run the command; an error on purpose becomes one line and its exit code, never a traceback."""
+    sys.excepthook = _tell_traceback
     try:
         app()
     except WorkbenchError as error:
         log.info("refused or failed", exc_info=error)
-        print(f"workbench: {error}", file=sys.stderr)
+        print(f"workbench: {redacted(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("workbench: cancelled", file=sys.stderr)
         sys.exit(130)
+
+
+def _tell_traceback(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    """Tell an error that nobody meant, without the secrets that its texts may quote."""
+    print(redacted("".join(traceback.format_exception(kind, error, frames))), file=sys.stderr, end="")
 
 
 def _add_run(app: typer.Typer, start_run: StartRun) -> None:

