@@ -80,7 +80,7 @@ class Worker:
         data = {"cell": 2, "status": "failed", "name": "TooManyRejects", "message": message}
         run.record(Event(EventType.CELL_STARTED, {"cell": 2, "cells": 3, "source": SOURCES[1]}, stage))
         run.record(Event(EventType.CELL_FAILED, data, stage))
-        error = {"name": "TooManyRejects", "message": message, "number": 2, "source": SOURCES[1], "stage": stage.value}
+        error = {"name": "TooManyRejects", "message": message, "cell": 2, "source": SOURCES[1], "stage": stage.value}
         run.stage_ended_badly(stage, StageStatus.FAILED, error)
         run.end_badly(RunStatus.FAILED, error)
         return run
