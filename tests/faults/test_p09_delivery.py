@@ -5,11 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pika
@@ -17,14 +15,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from pipeline_lib.cli.diagnosis import diagnose
-from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import queries, relay
-from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from pipeline_lib.tracking.runs import OwnedRun
 from tests.faults.bench import until
 from tests.faults.broker import Broker, is_installed, running_broker
 from tests.faults.cutting import UnheardConfirms, cutting_proxy
+from tests.faults.writing import Writer, a_run, writing
 from tests.integration.test_relay import listening, received
 
 pytestmark = pytest.mark.promise(
@@ -64,42 +61,6 @@ def delivered(broker: Broker) -> list[tuple[str, str, int]]:
     with _channel(broker) as channel:
         bodies = [body for _, body in received(channel, QUEUE)]
     return [(str(body["id"]), str(body["pipelineid"]), int(str(body["sequence"]))) for body in bodies]
-
-
-def a_run(engine: Engine) -> OwnedRun:
-    run = create_run(engine, RunParameters(), Origin("cli"), 60)
-    run.start()
-    return run
-
-
-@dataclass
-class Writer:
-    """Writes an event of a run again and again, as a run does that knows nothing of a broker."""
-
-    run: OwnedRun
-    written: int = 1
-
-    def write(self) -> None:
-        self.run.record(Event(EventType.DATASET_INGESTED, {"rows": self.written}, StageName.INGEST))
-        self.written += 1
-
-
-@contextmanager
-def writing(engine: Engine) -> Iterator[Writer]:
-    """Write on, while the block lasts."""
-    writer, ended = Writer(a_run(engine)), threading.Event()
-
-    def write_on() -> None:
-        while not ended.wait(0.02):
-            writer.write()
-
-    thread = threading.Thread(target=write_on)
-    thread.start()
-    try:
-        yield writer
-    finally:
-        ended.set()
-        thread.join()
 
 
 def deliver_the_rest(engine: Engine, broker: Broker) -> None:
