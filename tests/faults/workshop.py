@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
+import psutil
 
 from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.errors import WorkbenchError
@@ -31,6 +32,7 @@ class WorkedRun:
 
     bench: Bench
     pipeline_id: str
+    others: frozenset[psutil.Process] = frozenset()  # children that were there before the run
 
     @property
     def row(self) -> Row:
@@ -51,7 +53,7 @@ class WorkedRun:
     def check(self) -> None:
         """Fail with every invariant that does not hold."""
         problems = stored_problems(self.bench, self.pipeline_id)
-        problems += [f"kernel left: {kernel}" for kernel in kernels_of_this_process()]
+        problems += [f"kernel left: {kernel}" for kernel in {*kernels_of_this_process()} - self.others]
         problems += [
             f"database session left: {dict(each)}" for each in backends_of(self.bench.engine, self.pipeline_id)
         ]
@@ -66,6 +68,7 @@ class Workshop:
 
     def work(self, parameters: RunParameters, notebooks: Path, watch: Watch | None = None) -> WorkedRun:
         """Work a new run with the notebooks of this folder to its end, without retries."""
+        others = frozenset(kernels_of_this_process())
         settings = changed(self.resources.settings, workbench_notebooks=notebooks)
         resources = replace(self.resources, settings=settings)
         run = create_run(resources.engine, parameters, Origin("cli"), lease_seconds=30)
@@ -73,7 +76,7 @@ class Workshop:
             work.run.start()
             with suppress(WorkbenchError):  # what it was is recorded, and compared
                 work_run(work, lambda stage: run_stage(work, stage, lambda _name: False))
-        return WorkedRun(Bench(resources.engine, settings, notebooks), run.pipeline_id)
+        return WorkedRun(Bench(resources.engine, settings, notebooks), run.pipeline_id, others)
 
 
 def changed(settings: Settings, **changes: object) -> Settings:

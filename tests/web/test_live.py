@@ -58,13 +58,6 @@ def test_a_run_that_is_written_while_watchers_come_and_go_has_no_gap_and_no_doub
     assert seen == list(range(1, len(seen) + 1))
 
 
-def test_an_id_from_the_future_waits_for_what_comes_next(page: Page, worker: Worker) -> None:
-    run = worker.started()
-    with page.client() as client, stream(client, _events(run.pipeline_id), **{"Last-Event-ID": "999"}) as messages:
-        run.stage_started(StageName.GENERATE)
-        assert numbered(messages, 2) == [2]
-
-
 def test_progress_within_a_cell_comes_without_a_number(page: Page, worker: Worker) -> None:
     run = worker.started()
     run.stage_started(StageName.PROCESS)
