@@ -15,6 +15,7 @@ from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.execution.aftermath import look_after
 from pipeline_lib.execution.recording import verified_manifest
 from pipeline_lib.parameters import StageName
+from pipeline_lib.stages.publication import published_schemas
 from pipeline_lib.tracking.document import run_document
 from pipeline_lib.tracking.states import STAGE_DONE, TERMINAL
 from tests.faults.bench import Bench, StartedRun, until
@@ -114,7 +115,8 @@ def _document_problems(bench: Bench, row: Row, stages: Sequence[Row]) -> Iterato
 
 
 def _schema_problems(bench: Bench) -> Iterator[str]:
-    known = {schema_of(pipeline_id) for pipeline_id in bench.run_ids()}
+    with bench.engine.connect() as connection:
+        known = {schema_of(pipeline_id) for pipeline_id in bench.run_ids()} | published_schemas(connection)
     yield from (f"orphan schema {name}" for name in sorted(run_schemas(bench.engine) - known))
 
 

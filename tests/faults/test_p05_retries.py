@@ -36,17 +36,6 @@ if first:
     {fault}
 """
 KILL_KERNEL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-CUT_SESSIONS = """import threading, psycopg2
-    def cut():
-        with psycopg2.connect(stage.database_url, application_name="the one who cuts") as connection:
-            connection.autocommit = True
-            cursor, hit = connection.cursor(), 0
-            while not hit:
-                cursor.execute({statement!r})
-                hit = cursor.rowcount
-    threading.Thread(target=cut, daemon=True).start()"""
-LOADERS = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'workbench load%'"
-DBT = "select pg_terminate_backend(pid) from pg_stat_activity where query like '/* {%app%dbt%' and state = 'active'"
 SPOIL_A_CATEGORY = """import psycopg2
     with psycopg2.connect(stage.database_url) as connection:
         connection.cursor().execute(f"update {stage.schema}.processed_items set category = 'Z' where id = 0")"""
@@ -91,19 +80,6 @@ def check_second_attempt_made_it(run: WorkedRun, stage: StageName, first_error: 
 def test_a_killed_kernel_is_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
     run = work(workshop, RunParameters(records=200), once(tmp_path, StageName.INGEST, KILL_KERNEL))
     check_second_attempt_made_it(run, StageName.INGEST, "KernelDied")
-
-
-def test_a_load_whose_connections_are_lost_is_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
-    notebooks = once(tmp_path, StageName.PROCESS, CUT_SESSIONS.format(statement=LOADERS))
-    run = work(workshop, RunParameters(records=20_000), notebooks)
-    check_second_attempt_made_it(run, StageName.PROCESS, "ServiceUnavailable")
-    assert run.stage(StageName.PROCESS)["counts"]["loaded"] == 20_000
-
-
-def test_a_dbt_whose_connection_is_lost_is_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
-    notebooks = once(tmp_path, StageName.TRANSFORM, CUT_SESSIONS.format(statement=DBT))
-    run = work(workshop, RunParameters(records=200), notebooks)
-    check_second_attempt_made_it(run, StageName.TRANSFORM, "ServiceUnavailable")
 
 
 @pytest.fixture
