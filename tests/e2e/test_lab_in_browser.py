@@ -143,25 +143,6 @@ def test_a_run_is_started_watched_and_read_in_jupyterlab(lab: Lab, browser: Brow
     assert foreign == []
 
 
-def test_stage_3_is_stepped_through_on_a_chosen_run(
-    lab: Lab, browser: Browser, workbench: Workbench, completed: dict[str, str]
-) -> None:
-    page = lab.open(browser, "notebooks/03_process.ipynb")
-    page.locator(".jp-Notebook .jp-Cell").nth(1).click()
-    page.keyboard.press("Shift+Enter")
-    page.keyboard.press("Shift+Enter")
-    _choose(page.locator(".workbench-chooser select"), completed["pipeline_id"])
-    page.get_by_text("Run", exact=True).first.click()
-    page.get_by_text("Run Selected Cell and All Below", exact=True).click()
-    page.locator(".jp-Notebook .js-plotly-plot").nth(1).wait_for(state="attached", timeout=RUN_WAIT)
-    evidence = page.locator(".jp-OutputArea", has_text="processed = loaded").first
-    evidence.wait_for(timeout=RUN_WAIT)
-    page.locator(".jp-Notebook .js-plotly-plot").first.scroll_into_view_if_needed()
-    lab.picture(page, "notebook-03")
-    stage = workbench.json("show", completed["pipeline_id"])["stages"][2]
-    assert (stage["status"], stage["interactive"]) == ("completed", True)
-
-
 def _choose(chooser: Locator, run_id: str) -> None:
     label = next(text for text in chooser.locator("option").all_inner_texts() if text.startswith(run_id))
     chooser.select_option(label=label)

@@ -6,14 +6,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import pytest
 
 from pipeline_lib.tracking import queries
-from tests.faults.bench import Bench, until
-from tests.faults.cutting import Line, cutting_proxy
-from tests.faults.invariants import check_invariants, leftovers, stored_problems
+from tests.faults.bench import Bench
+from tests.faults.invariants import leftovers, stored_problems
 from tests.faults.looking import events_of
 
 pytestmark = pytest.mark.promise("P10", "broker, agent or Prefect lost never changes a run's outcome")
@@ -56,17 +54,6 @@ def test_a_run_completes_with_broker_silent_and_agent_and_prefect_gone(bench: Be
     assert run.row["prefect_flow_run_id"] is None
     assert [*stored_problems(bench, run.pipeline_id), *leftovers(run)] == []
     assert queries.waiting_events(bench.engine) == len(events_of(bench.engine, run.pipeline_id))
-
-
-@pytest.mark.parametrize("stage", ["generate", "export"])
-def test_a_run_completes_when_prefect_goes_away_half_way(bench: Bench, spark_server: str, stage: str) -> None:
-    place = urlsplit(bench.settings.prefect_api_url or "")
-    with cutting_proxy(place.port or 4200, Line()) as proxy:
-        run = bench.run(PREFECT_API_URL=f"http://127.0.0.1:{proxy.port}/api")
-        until(lambda: _has_begun(bench, run.pipeline_id, stage), f"stage {stage} begins", 100)
-        proxy.cut()
-        assert run.wait(120) == 0, run.said()
-    assert check_invariants(run)["status"] == "completed"
 
 
 def _has_begun(bench: Bench, pipeline_id: str, stage: str) -> bool:
