@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
-from pipeline_lib.artefacts import Manifest, schema_of
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import PROJECT
 from tests.faults.bench import Bench, StartedRun
@@ -35,19 +33,6 @@ def reusing(bench: Bench, project: Path, *options: str) -> StartedRun:
 
 def reused(run: StartedRun) -> list[str]:
     return [stage for stage, (status, _) in ledger(run).items() if status == "reused"]
-
-
-def check_independence(bench: Bench, origin: StartedRun, run: StartedRun) -> None:
-    """What happens to the files and tables of the run that made a result does not reach the run that reused it."""
-    manifest = Manifest.read(run.folder.stage(StageName.PROCESS))
-    assert (manifest.pipeline_id, manifest.reused_from) == (run.pipeline_id, origin.pipeline_id)
-    with bench.engine.begin() as connection:
-        views = connection.execute(
-            text("select count(*) from pg_views where schemaname = :ours and definition like '%' || :theirs || '%'"),
-            {"ours": schema_of(run.pipeline_id), "theirs": schema_of(origin.pipeline_id)},
-        ).scalar_one()
-        items = connection.execute(text(f"select count(*) from {schema_of(run.pipeline_id)}.stg_pipeline__items"))
-    assert (views, items.scalar_one()) == (0, 200)
 
 
 def test_a_result_that_does_not_verify_is_not_reused(bench: Bench, project: Path) -> None:
