@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
@@ -110,12 +111,9 @@ def kept_token(path: Path) -> str:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(32))
-    try:
-        os.link(fresh, path)  # fails when there is one, and is never seen half written
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
+    with suppress(FileExistsError):  # the one that is there counts, and is never seen half written
+        os.link(fresh, path)
+    fresh.unlink()
     return path.read_text().strip()
 
 
