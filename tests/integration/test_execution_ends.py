@@ -68,7 +68,8 @@ def test_no_way_out_of_a_cell_counts_as_success(run_code, code, status, exceptio
 
 
 def test_the_error_of_a_killed_kernel_has_signal_and_peak_memory(run_code, target):
-    code = "import os, signal; block = b'x' * 200_000_000; os.kill(os.getpid(), signal.SIGKILL)"
+    # A plain kernel's memory is only looked at 20 times a second, so it is held for a while.
+    code = "import os, signal, time; block = b'x' * 200_000_000; time.sleep(3); os.kill(os.getpid(), signal.SIGKILL)"
     error = run_code(code, target, kernels=PlainKernels()).error
     assert error.kernel.signal == "SIGKILL"
     assert error.kernel.peak_bytes > 200_000_000
