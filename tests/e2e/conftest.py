@@ -61,6 +61,13 @@ def elsewhere(workbench: Workbench, server_url: str) -> Iterator[Workbench]:
         yield Workbench({**workbench.environment, "DATABASE_URL": url})
 
 
+@pytest.fixture(scope="module")
+def apart(workbench: Workbench, server_url: str) -> Iterator[Workbench]:
+    """The same for a module: in the session's database, other modules' runs may be newer at any time."""
+    with fresh_database(server_url) as url:
+        yield Workbench({**workbench.environment, "DATABASE_URL": url})
+
+
 @pytest.fixture(scope="session")
 def completed(workbench: Workbench) -> dict[str, Any]:
     """A completed run of 10,000 records, 5 % of them defective on purpose."""

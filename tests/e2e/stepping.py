@@ -27,6 +27,14 @@ class Stepper:
         for cell_id in cell_ids:
             self.client.execute_cell(*self._place(cell_id))
 
+    @property
+    def pipeline_id(self) -> str:
+        """The run on which the notebook works, once its stage is open."""
+        cells = self.client.nb.cells
+        cells.append(nbformat.v4.new_code_cell("print(stage.pipeline_id)"))
+        self.client.execute_cell(cells[-1], len(cells) - 1)
+        return str(cells.pop().outputs[0].text).strip()
+
     def run_until_it_fails(self) -> Any:
         """Execute all cells and return the first that raises; None when none does."""
         for index, cell in enumerate(self.client.nb.cells):
