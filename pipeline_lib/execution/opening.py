@@ -42,7 +42,7 @@ def _about(pipeline_id: str, stage: queries.Row) -> str:
         "> Its parameters are injected below; cells work on the run's own artefacts.",
     ]
     if error:
-        where = f" in the original's cell {error['number']}" if error.get("number") else ""
+        where = f" in cell {error['cell']} of the executed notebook" if error.get("cell") else ""
         lines.append(f">\n> It ended{where} with `{error['name']}`. Run all cells to see it end so again;")
         lines.append(f"> once it is mended, `workbench resume {pipeline_id}` goes on from here.")
     return "\n".join(lines)

@@ -17,15 +17,10 @@ def stage_of(workbench: Workbench, run_id: str, name: str) -> dict[str, Any]:
     return next(stage for stage in document["stages"] if stage["name"] == name)
 
 
-def newest(workbench: Workbench) -> dict[str, Any]:
-    run: dict[str, Any] = workbench.json("runs", "--limit", "1")[0]
-    return run
-
-
 def test_a_stage_by_hand_is_running_failed_completed_as_its_cells_are(workbench: Workbench, settings: Settings) -> None:
     with stepping(NOTEBOOKS / "01_generate.ipynb", settings.home) as notebook:
         notebook.run("parameters", "open")
-        run_id = newest(workbench)["pipeline_id"]
+        run_id = notebook.pipeline_id
         stage = stage_of(workbench, run_id, "generate")
         assert (stage["status"], stage["interactive"]) == ("running", True)
         notebook.run("write", "write", "evidence", "evidence")
@@ -45,7 +40,7 @@ def test_a_stage_by_hand_is_running_failed_completed_as_its_cells_are(workbench:
 def test_a_stage_whose_kernel_is_left_before_its_end_is_cancelled(workbench: Workbench, settings: Settings) -> None:
     with stepping(NOTEBOOKS / "01_generate.ipynb", settings.home) as notebook:
         notebook.run("parameters", "open")
-        run_id = newest(workbench)["pipeline_id"]
+        run_id = notebook.pipeline_id
     assert stage_of(workbench, run_id, "generate")["status"] == "cancelled"
 
 
@@ -53,7 +48,7 @@ def test_a_cell_that_raises_fails_the_stage_and_finishing_it_mends_it(workbench:
     with stepping(NOTEBOOKS / "01_generate.ipynb", settings.home) as notebook:
         notebook.client.nb.cells.append(nbformat.v4.new_code_cell("1 / 0", id="wrong"))
         notebook.run("parameters", "open")
-        run_id = newest(workbench)["pipeline_id"]
+        run_id = notebook.pipeline_id
         notebook.client.allow_errors = True
         notebook.run("wrong")
         failed = stage_of(workbench, run_id, "generate")
@@ -78,7 +73,9 @@ def test_the_failing_cell_of_a_failed_run_fails_again_the_same_way(workbench: Wo
     error = failed["error"]
     opened = Path(workbench.json("open", failed["pipeline_id"], "ingest")["notebook"])
     with stepping(opened, settings.home) as notebook:
+        told = notebook.client.nb.cells[0].source
         cell = notebook.run_until_it_fails()
+    assert f"It ended in cell {error['cell']} of the executed notebook with `TooManyRejects`" in told
     assert cell.source == error["source"]
     raised = next(output for output in cell.outputs if output["output_type"] == "error")
     assert (raised["ename"], raised["evalue"]) == (error["name"], error["value"])
