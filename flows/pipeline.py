@@ -31,6 +31,7 @@ from pipeline_lib.execution.reuse import on_former_clock
 from pipeline_lib.execution.stage_run import RunAtWork, run_stage, worth_retrying
 from pipeline_lib.execution.work import RETRIES, RETRY_SECONDS, claimed, may_end_otherwise, work_run
 from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.redaction import strike_secrets_out_of
 from pipeline_lib.settings import load_settings
 from pipeline_lib.stages.chain import STAGES, Stage, stage_named
 from pipeline_lib.tracking import queries
@@ -76,6 +77,9 @@ def pipeline(pipeline_id: str = "", **values: Any) -> str | State[Any]:
             if ended is None:
                 raise
             return ended
+        except Exception as error:
+            strike_secrets_out_of(error)  # Prefect keeps its text and traceback
+            raise
     return pipeline_id
 
 
@@ -155,5 +159,8 @@ def _stage_task(stage_name: str) -> None:
     work = _AT_WORK.get()
     try:
         run_stage(work, stage, lambda name: attempts_left and worth_retrying(name))
+    except Exception as error:
+        strike_secrets_out_of(error)
+        raise
     finally:
         publish_report_links(work.folder, stage)

@@ -52,8 +52,8 @@ def _counted_in(unit: str) -> Any:
 
 ReferenceTime = Annotated[
     str,
-    AfterValidator(_reference_time),
     Field(description="the run's clock, ISO 8601; empty: when the run starts", max_length=40),
+    AfterValidator(_reference_time),
 ]
 
 

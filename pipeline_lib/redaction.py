@@ -18,8 +18,9 @@ WELL_KNOWN = frozenset(
 """Passwords that everybody knows: no secrets, and good for loopback only."""
 
 _SHORTEST = 6  # striking out shorter ones would garble every other word
-_LABELS = r"password|passwd|passphrase|token|secret|api[-_]?key|app[-_]?key|auth[-_]?string|credentials?"
-_CREDENTIAL_NAME = re.compile(rf"(?:{_LABELS})$", re.IGNORECASE)
+_KEYS = "api|app|access|secret|private|account|signing|encryption"
+_LABELS = rf"password|passwd|passphrase|token|secret|(?:{_KEYS})[-_]?key|auth[-_]?string|credentials?"
+_CREDENTIAL_NAME = re.compile(rf"(?:{_LABELS}|(?:^|_)pass)$", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)([^\s:/@'\"<>]*):([^\s/'\"<>]+)@")
 _ASSIGNED = re.compile(rf"""(?i)({_LABELS})=('[^']+'|"[^"]+"|[^\s;&'"]+)""")
 _AUTHORITY = re.compile(r"://[^/?#\s@:]*:([^/?#\s]+)@")
@@ -45,6 +46,18 @@ def without_known_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [without_known_secrets(item) for item in value]
     return value
+
+
+def strike_secrets_out_of(error: BaseException) -> None:
+    """Strike secrets out of the texts of an error and of those behind it, for others who will write them down."""
+    seen: set[int] = set()
+    behind: list[BaseException | None] = [error]
+    while behind:
+        each = behind.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.args = tuple(redacted(part) if isinstance(part, str) else part for part in each.args)
+            behind += [each.__cause__, each.__context__]
 
 
 def keep_secrets_of(environment: Mapping[str, str]) -> None:

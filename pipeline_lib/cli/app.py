@@ -17,8 +17,8 @@ import typer
 from pipeline_lib import logs
 from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.cli.options import asked_for, parameter_options
-from pipeline_lib.cli.output import Json, print_json
-from pipeline_lib.errors import WorkbenchError
+from pipeline_lib.cli.output import Json, print_json, printable
+from pipeline_lib.errors import Refused, WorkbenchError
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings, load_settings
@@ -84,7 +84,8 @@ def _told_in_one_line(app: typer.Typer) -> None:
         app()
     except WorkbenchError as error:
         log.info("refused or failed", exc_info=error)
-        print(f"workbench: {redacted(str(error))}", file=sys.stderr)
+        told = printable(redacted(str(error)))
+        print("workbench:", told.replace("\n", r"\n") if isinstance(error, Refused) else told, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("workbench: cancelled", file=sys.stderr)

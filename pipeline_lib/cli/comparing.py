@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline_lib.cli.looking import chosen_run, tracking
-from pipeline_lib.cli.output import Json, print_json
+from pipeline_lib.cli.output import Json, print_json, printable
 
 First = Annotated[str, typer.Argument(metavar="A", help="a run's id: what the other is compared with")]
 Second = Annotated[str, typer.Argument(metavar="B", help="the other run's id")]
@@ -35,7 +35,7 @@ def compare(first: First, second: Second, as_json: Json = False) -> None:
 def _picture(document: Mapping[str, Any]) -> RenderableType:
     runs = document["runs"]
     title = Text.assemble("\na ", (runs["a"]["pipeline_id"], "bold"), "   b ", (runs["b"]["pipeline_id"], "bold"), "\n")
-    words = [Text(sentence) for sentence in document["words"]]
+    words = [Text(printable(sentence)) for sentence in document["words"]]
     parts: list[RenderableType] = [title, *words]
     for heading in ("records", "rejects", "stages", "models"):
         if document[heading]:

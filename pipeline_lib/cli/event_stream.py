@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine
 
-from pipeline_lib.cli.output import print_json
+from pipeline_lib.cli.output import print_json, printable
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.models import PipelineEvent
 from pipeline_lib.tracking.states import TERMINAL, RunStatus
@@ -46,5 +46,5 @@ def _document(row: PipelineEvent) -> dict[str, Any]:
 
 
 def _line(row: PipelineEvent) -> str:
-    data = " ".join(f"{name}={value}" for name, value in row.data.items() if value not in (None, ""))
+    data = printable(" ".join(f"{name}={value}" for name, value in row.data.items() if value not in (None, "")))
     return f"{row.sequence:4} {row.created_at:%H:%M:%S.%f} {row.type:<17} {row.stage or '':<9} {data}"[:200].rstrip()

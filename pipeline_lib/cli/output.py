@@ -1,4 +1,4 @@
-"""What all commands share in writing: the `--json` option and its document."""
+"""What all commands share in writing: the `--json` option and its document, and text that no terminal obeys."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import orjson
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout, nothing else there")]
+
+
+def printable(text: str) -> str:
+    """Return a text that may come from data with control characters shown as escapes; lines and tabs stay."""
+    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
 def print_json(document: Any) -> None:

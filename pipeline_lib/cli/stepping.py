@@ -50,4 +50,9 @@ def open_(
         serve(settings, path, ["--no-browser"] if no_browser else [])
     print(address)
     if not no_browser:
-        webbrowser.open(address)
+        show_in_browser(address)
+
+
+def show_in_browser(address: str) -> None:
+    """Open an address without its token: everybody on this machine sees command lines. A browser knows it, or asks."""
+    webbrowser.open(address.partition("?")[0])

@@ -9,6 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipeline_lib.cli.output import printable
+
 COLOURS = {
     "completed": "green",
     "reused": "cyan",
@@ -22,8 +24,8 @@ COLOURS = {
 
 
 def show_on_terminal(renderable: RenderableType) -> None:
-    """Write to stdout; coloured on a terminal, plain when piped."""
-    console = Console()
+    """Write to stdout; coloured on a terminal, plain when piped. Brackets and colons in data are no markup."""
+    console = Console(markup=False, emoji=False)
     console.print(renderable, soft_wrap=not console.is_terminal)
 
 
@@ -106,7 +108,7 @@ def _ledger(document: Mapping[str, Any]) -> list[Text]:
 
 
 def _error(document: Mapping[str, Any]) -> list[Text]:
-    return [Text(f"\n{document['error']['message']}", style="red")] if document["error"] else []
+    return [Text(f"\n{printable(document['error']['message'])}", style="red")] if document["error"] else []
 
 
 def _files(document: Mapping[str, Any]) -> Text:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, select, text
+from sqlalchemy.schema import DropSchema
 
 from pipeline_lib.artefacts import RUN_ID, schema_of
 from pipeline_lib.settings import Settings
@@ -102,8 +103,7 @@ def _schemas(connection: Connection) -> list[str]:
 def _drop_schema(connection: Connection, schema: str) -> None:
     if schema in published_schemas(connection):  # the run before the published one, still read by old snapshots
         return
-    quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
-    connection.exec_driver_sql(f"drop schema if exists {quoted} cascade")
+    connection.execute(DropSchema(schema, cascade=True, if_exists=True))
 
 
 def _remove_folder(folder: Path) -> None:

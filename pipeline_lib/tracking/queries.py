@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, func, select, text
 
+from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.parameters import StageName
 from pipeline_lib.tracking.database import patient
@@ -21,9 +22,10 @@ RECORD_COUNTS = ("generated", "ingested", "rejected", "processed", "transformed"
 @patient
 def run_row(engine: Engine, pipeline_id: str) -> Row:
     """Return the run's row; raises `UnknownRun`."""
+    known = Pipeline.id == checked_run_id(pipeline_id)
     reap(engine)
     with engine.connect() as connection:
-        row = connection.execute(select(Pipeline.__table__).where(Pipeline.id == pipeline_id)).mappings().first()
+        row = connection.execute(select(Pipeline.__table__).where(known)).mappings().first()
     if row is None:
         raise UnknownRun(f"run {pipeline_id!r}: unknown; `workbench runs` lists them")
     return _plain(row)

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, Protocol
 
 import psycopg2
+from psycopg2 import sql
 from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
@@ -157,8 +158,9 @@ class Live:
         engine = create_engine(self._url, poolclass=StaticPool, hide_parameters=True, connect_args=name)
         try:
             with engine.begin() as connection:
-                connection.execute(text(f"listen {CHANNEL}"))
-                driver = connection.connection.driver_connection
+                driver: Any = connection.connection.driver_connection
+                listen = sql.SQL("listen {}").format(sql.Identifier(CHANNEL))
+                connection.exec_driver_sql(listen.as_string(driver))
             self._versions.clear()
             self.connected.set()
             yield engine, driver

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from urllib.parse import quote
 
 import psycopg2
@@ -21,6 +22,7 @@ from pipeline_lib.redaction import (
     keep_secrets_of,
     redacted,
     secrets_in,
+    strike_secrets_out_of,
     without_known_secrets,
 )
 from pipeline_lib.settings import Settings
@@ -49,8 +51,11 @@ def test_a_settings_secrets_are_known_from_its_making() -> None:
 
 
 def test_the_environments_credentials_are_known_by_their_names() -> None:
-    keep_secrets_of({"DD_API_KEY": "canary-dd", "PGPASSWORD": "canary-pg", "X_TOKEN": "canary-x", "MONKEY": "banana1"})
-    assert redacted("canary-dd canary-pg canary-x banana1") == "*** *** *** banana1"
+    keep_secrets_of({"DD_API_KEY": "canary-dd", "PGPASSWORD": "canary-pg", "X_TOKEN": "canary-x"})
+    keep_secrets_of({"AWS_SECRET_ACCESS_KEY": "canary-aws", "SMTP_PASS": "canary-mail"})
+    keep_secrets_of({"MONKEY": "banana1", "BYPASS": "banana2", "OLDPWD": "/banana"})
+    assert redacted("canary-dd canary-pg canary-x canary-aws canary-mail") == "*** *** *** *** ***"
+    assert redacted("banana1 banana2 /banana") == "banana1 banana2 /banana"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,21 @@ def test_json_is_searched_to_its_last_text_and_otherwise_left_alone() -> None:
     assert without_known_secrets(figure) == {
         "data": [{"x": [1, 2.5, None, True], "name": "***!"}], "url": "http://u:p@h/",
     }  # fmt: skip
+
+
+def test_errors_that_others_write_down_lose_their_secrets_all_along_the_chain() -> None:
+    url = "postgresql+psycopg2://nobody:canary-chain@127.0.0.1:1/x"
+    with pytest.raises(psycopg2.Error, match="canary-chain") as inner:
+        psycopg2.connect(url)  # libpq does not know the scheme, and quotes the whole address
+    outer = RuntimeError("cannot go on", url, 5)
+    outer.__cause__ = SQLAlchemyError(f"no engine for {url}")
+    outer.__cause__.__context__ = inner.value
+    inner.value.__context__ = outer  # a ring does no harm
+    strike_secrets_out_of(outer)
+    shown = "".join(traceback.format_exception(outer))
+    assert "canary-chain" not in shown
+    assert "cannot go on" in shown
+    assert outer.args[2] == 5
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(Settings(_env_file=None)), ScreenFormatter("%(message)s")])
