@@ -207,6 +207,17 @@ def test_key_figures_hold_time_records_and_success_rate(engine: Engine) -> None:
     assert newest["total_seconds"] >= 0
 
 
+@pytest.mark.parametrize(("stage", "counted"), [(StageName.GENERATE, "generated"), (StageName.INGEST, "read")])
+def test_key_figures_know_the_records_of_generated_and_of_own_input(
+    engine: Engine, stage: StageName, counted: str
+) -> None:
+    run = new_run(engine)
+    run.start()
+    run.stage_started(stage)
+    run.stage_completed(stage, manifest_of(run, stage, **{counted: 12}))
+    assert queries.key_figures_of(engine, run.pipeline_id)["records_read"] == 12
+
+
 def test_migrations_give_the_tables_that_the_models_describe(engine: Engine) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
