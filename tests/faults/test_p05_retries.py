@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
 
-from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.execution.attempts import notebook_of
 from pipeline_lib.execution.resources import acquired
-from pipeline_lib.execution.work import claimed, execute_with_retries, work_run
+from pipeline_lib.execution.work import execute_with_retries
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.services.state import read_live_state, service_folder
 from pipeline_lib.settings import NOTEBOOKS, Settings
-from pipeline_lib.tracking.lease import Watch
-from pipeline_lib.tracking.runs import Origin, create_run
-from tests.faults.bench import Bench
 from tests.faults.faulty_notebooks import with_cell, with_last_cell
 from tests.faults.looking import events_of
-from tests.faults.workshop import WorkedRun, Workshop, changed
+from tests.faults.workshop import WorkedRun, Workshop
 
 pytestmark = pytest.mark.promise("P5", "what may end otherwise is tried again, and each attempt keeps its own notebook")
 
@@ -53,14 +47,7 @@ def once(tmp_path: Path, stage: StageName, fault: str) -> Path:
 
 def work(workshop: Workshop, parameters: RunParameters, notebooks: Path) -> WorkedRun:
     """Work a new run to its end, with retries."""
-    settings = changed(workshop.resources.settings, workbench_notebooks=notebooks)
-    resources = replace(workshop.resources, settings=settings)
-    run = create_run(resources.engine, parameters, Origin("cli"), lease_seconds=30)
-    with claimed(resources, run.pipeline_id, Watch()) as at_work:
-        at_work.run.start()
-        with suppress(WorkbenchError):  # what it was is recorded, and compared
-            work_run(at_work, lambda stage: execute_with_retries(at_work, stage))
-    return WorkedRun(Bench(resources.engine, settings, notebooks), run.pipeline_id)
+    return workshop.work(parameters, notebooks, execute=execute_with_retries)
 
 
 def check_second_attempt_made_it(run: WorkedRun, stage: StageName, first_error: str) -> None:

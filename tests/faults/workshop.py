@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -14,10 +15,11 @@ from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.execution.attempts import notebook_of
 from pipeline_lib.execution.resources import Resources
-from pipeline_lib.execution.stage_run import run_stage
+from pipeline_lib.execution.stage_run import RunAtWork, run_stage
 from pipeline_lib.execution.work import claimed, work_run
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings
+from pipeline_lib.stages.chain import Stage
 from pipeline_lib.tracking.lease import Watch
 from pipeline_lib.tracking.runs import Origin, create_run
 from tests.faults.bench import Bench
@@ -60,14 +62,23 @@ class WorkedRun:
         assert not problems, "\n".join(problems)
 
 
+ExecuteOn = Callable[[RunAtWork, Stage], object]
+
+
+def _once(work: RunAtWork, stage: Stage) -> object:
+    return run_stage(work, stage, lambda _name: False)
+
+
 @dataclass(frozen=True)
 class Workshop:
     """Works runs with the resources of a whole module of tests."""
 
     resources: Resources
 
-    def work(self, parameters: RunParameters, notebooks: Path, watch: Watch | None = None) -> WorkedRun:
-        """Work a new run with the notebooks of this folder to its end, without retries."""
+    def work(
+        self, parameters: RunParameters, notebooks: Path, watch: Watch | None = None, execute: ExecuteOn = _once
+    ) -> WorkedRun:
+        """Work a new run with the notebooks of this folder to its end; unless `execute` says more, without retries."""
         others = frozenset(kernels_of_this_process())
         settings = changed(self.resources.settings, workbench_notebooks=notebooks)
         resources = replace(self.resources, settings=settings)
@@ -75,7 +86,7 @@ class Workshop:
         with claimed(resources, run.pipeline_id, watch or Watch()) as work:
             work.run.start()
             with suppress(WorkbenchError):  # what it was is recorded, and compared
-                work_run(work, lambda stage: run_stage(work, stage, lambda _name: False))
+                work_run(work, partial(execute, work))
         return WorkedRun(Bench(resources.engine, settings, notebooks), run.pipeline_id, others)
 
 

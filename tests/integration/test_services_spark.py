@@ -64,7 +64,9 @@ def test_it_runs_on_the_bundled_java(server: Server) -> None:
 
 
 def test_python_functions_run_in_this_python(session: SparkSession) -> None:
-    version = functions.udf(lambda _: f"{sys.version_info[:3]} {sys.executable}", StringType())
+    # Said here, for else the session made last is asked, which may be that of another test and its server gone.
+    plain = functions.udf(useArrow=False, returnType=StringType())
+    version = plain(lambda _: f"{sys.version_info[:3]} {sys.executable}")
     row = session.range(1).select(version("id")).first()
     assert row is not None
     assert row[0] == f"{sys.version_info[:3]} {sys.executable}"
