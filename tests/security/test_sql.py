@@ -42,12 +42,12 @@ def _assigned(inside: ast.AST, name: str) -> Iterator[ast.expr]:
 
 def is_built(value: ast.expr, scope: Scope, depth: int = 5) -> bool:
     """Tell whether an expression puts text together: f-string, %, +, .format, .join or .replace of a plain text."""
-    if depth == 0:
+    if depth == 0 or is_fixed(value, scope, depth):
         return False
     if isinstance(value, ast.JoinedStr):
         return any(isinstance(part, ast.FormattedValue) for part in value.values)
     if isinstance(value, ast.BinOp):
-        return isinstance(value.op, ast.Add | ast.Mod) and not (is_constant(value.left) and is_constant(value.right))
+        return isinstance(value.op, ast.Add | ast.Mod)
     if isinstance(value, ast.IfExp):
         return is_built(value.body, scope, depth) or is_built(value.orelse, scope, depth)
     if isinstance(value, ast.Name):
@@ -56,10 +56,21 @@ def is_built(value: ast.expr, scope: Scope, depth: int = 5) -> bool:
     return method is not None and method.attr in BUILDS and is_text(method.value, scope, depth - 1)
 
 
-def is_constant(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) or (
-        isinstance(value, ast.BinOp) and is_constant(value.left) and is_constant(value.right)
-    )
+def is_fixed(value: ast.expr, scope: Scope, depth: int) -> bool:
+    """Tell whether a text is the same whatever happens: put together of constants of its module, if at all."""
+    if isinstance(value, ast.Name):
+        known = list(_assigned(scope.module, value.id)) if depth and value.id.isupper() else []
+        return bool(known) and all(is_fixed(each, scope, depth - 1) for each in known)
+    if isinstance(value, ast.FormattedValue):
+        return is_fixed(value.value, scope, depth)
+    parts: list[ast.expr] = [] if isinstance(value, ast.Constant) else [value]
+    if isinstance(value, ast.JoinedStr):
+        parts = value.values
+    elif isinstance(value, ast.BinOp):
+        parts = [value.left, value.right]
+    elif isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in BUILDS:
+        parts = [value.func.value, *value.args, *(each.value for each in value.keywords)]
+    return value not in parts and all(is_fixed(part, scope, depth) for part in parts)
 
 
 def is_text(value: ast.expr, scope: Scope, depth: int) -> bool:
@@ -106,10 +117,11 @@ def test_no_statement_of_ours_is_put_together_from_text() -> None:
         'query = "select {}"\n    cursor.execute(query.format(name))',
         'query = "select 1 " if x else "select " + name\n    cursor.executemany(query, rows)',
         '_run(connection, f"drop schema {name}")',
+        "op.execute(VIEW.format(column=name))",
     ],
 )
 def test_one_that_is_planted_is_found(planted: str) -> None:
-    assert built_statements(f"def planted(cursor, table, name, x, rows):\n    {planted}\n")
+    assert built_statements(f"VIEW = 'select {{column}}'\ndef planted(cursor, table, name, x, rows):\n    {planted}\n")
 
 
 @pytest.mark.parametrize(
@@ -117,10 +129,12 @@ def test_one_that_is_planted_is_found(planted: str) -> None:
     [
         'cursor.execute("select %s", (name,))',
         'cursor.execute("select 1" " from x")',
+        "op.execute(VIEW.format(column=_COLUMN))",
         'cursor.execute(sql.SQL("drop schema {}").format(sql.Identifier(name)))',
         'names = sql.SQL(", ").join(parts)\n    cursor.execute(sql.SQL("select {}").format(names))',
         'connection.execute(text("select :a"), {"a": f"{name}"})',
     ],
 )
 def test_one_that_is_bound_or_quoted_is_not(good: str) -> None:
-    assert built_statements(f"def good(cursor, table, name, parts):\n    {good}\n") == []
+    module = '_COLUMN = "a"\nVIEW = "select {column}"\n'
+    assert built_statements(f"{module}def good(cursor, table, name, parts):\n    {good}\n") == []
