@@ -19,15 +19,20 @@ WORK_POOL = "workbench"
 FLOW = "pipeline"
 DEPLOYMENT = f"{FLOW}/workbench"
 _SECONDS = 10.0
+_RETRIES = 2  # after 2 s, then 4 s
 
 
 @contextmanager
 def contacted(settings: Settings) -> Iterator[SyncPrefectClient]:
     """Yield a client of the Prefect that is up; raises `ServiceUnavailable`, also for what fails within the block."""
     with prefect.reached(settings) as url:
-        once = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}
+        # It has just answered, but says 503 as long as its store is locked by others.
+        patient = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: _RETRIES}
         try:
-            with temporary_settings(once), get_client(httpx_settings={"timeout": _SECONDS}, sync_client=True) as client:
+            with (
+                temporary_settings(patient),
+                get_client(httpx_settings={"timeout": _SECONDS}, sync_client=True) as client,
+            ):
                 yield client
         except (httpx.HTTPError, PrefectException) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
