@@ -131,7 +131,8 @@ def _work_and_show(work: Callable[[Following], str], settings: Settings, as_json
 
     follower = Follower(settings, quiet=as_json)
     try:
-        work(follower.following)
+        with follower.shown():
+            work(follower.following)
     finally:
         if as_json and follower.document is not None:
             print_json(follower.document)

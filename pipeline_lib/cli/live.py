@@ -20,6 +20,7 @@ from pipeline_lib.settings import Settings
 from pipeline_lib.tracking.document import run_document
 
 _LOOK_SECONDS = 0.25
+_WAITING = "waiting for Prefect to start, which takes longest the first time"
 
 
 class Follower:
@@ -34,9 +35,21 @@ class Follower:
         self.document: dict[str, Any] | None = None
 
     @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show on a terminal, while the block lasts, what is known so far."""
+        console = Console(stderr=True)
+        if self._quiet or not console.is_terminal:
+            yield
+            return
+        with Live(console=console, get_renderable=self._picture, refresh_per_second=8, transient=True):
+            yield
+
+    @contextmanager
     def following(self, engine: Engine, pipeline_id: str) -> Iterator[None]:
         """Follow the run in the background while the block lasts, and take one last look at its end."""
-        thread = threading.Thread(target=self._follow, args=(engine, pipeline_id), name="follower", daemon=True)
+        thread = threading.Thread(
+            target=self._look_until_ended, args=(engine, pipeline_id), name="follower", daemon=True
+        )
         thread.start()
         try:
             yield
@@ -49,29 +62,23 @@ class Follower:
         if self.document is not None and not self._quiet:
             show_on_terminal(run_summary(self.document))
 
-    def _follow(self, engine: Engine, pipeline_id: str) -> None:
-        console = Console(stderr=True)
-        if self._quiet or not console.is_terminal:
-            self._look_until_ended(engine, pipeline_id, lambda _document: None)
-            return
-        with Live(console=console, refresh_per_second=8, transient=True) as live:
-            self._look_until_ended(engine, pipeline_id, lambda document: live.update(self._picture(document)))
-
-    def _look_until_ended(self, engine: Engine, pipeline_id: str, show: Any) -> None:
+    def _look_until_ended(self, engine: Engine, pipeline_id: str) -> None:
         ended = False
         while not ended:
             ended = self._ended.wait(_LOOK_SECONDS)
             self.document = run_document(engine, self._settings, pipeline_id)
-            show(self.document)
 
-    def _picture(self, document: dict[str, Any]) -> RenderableType:
+    def _picture(self) -> RenderableType:
+        document, elapsed = self.document, f"  {time.monotonic() - self._began:,.0f} s"
+        if document is None:
+            return Text.assemble("Starting PostgreSQL, Spark and Prefect", elapsed)
         table = Table(box=None, header_style="bold", pad_edge=False)
         for heading in ("stage", "status", "cell", "records", "", "time"):
             table.add_column(heading, justify="right" if heading in {"cell", "records", "time"} else "left")
         for stage in document["stages"]:
             table.add_row(*self._row(stage))
-        elapsed = seconds_text(time.monotonic() - self._began)
-        return Group(Text.assemble("Run ", (document["pipeline_id"], "bold"), f"  {elapsed}"), table)
+        waiting = [Text(_WAITING, style="bright_black")] if document["status"] == "pending" else []
+        return Group(Text.assemble("Run ", (document["pipeline_id"], "bold"), elapsed), *waiting, table)
 
     def _row(self, stage: dict[str, Any]) -> list[RenderableType]:
         name, progress, running = stage["name"], stage["progress"], stage["status"] == "running"
