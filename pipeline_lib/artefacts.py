@@ -146,6 +146,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def private_folder(folder: Path) -> Path:
+    """Make a folder and what is missing above it, for nobody but their owner; what is there keeps its mode."""
+    for path in (*reversed(folder.parents), folder):
+        path.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a file beside `path` for writing; moved into place, synced, when the block ends well, else removed.

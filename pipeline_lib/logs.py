@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.logging import RichHandler
 
+from pipeline_lib.artefacts import private_folder
 from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings
 
@@ -90,7 +91,7 @@ def _tells_something_new(record: logging.LogRecord) -> bool:
 
 
 def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     handler = RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=3, encoding="utf-8", delay=True)
     handler.setFormatter(formatter)
     return handler

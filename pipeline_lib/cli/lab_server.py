@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from jupyter_server.serverapp import list_running_servers
 
+from pipeline_lib.artefacts import private_folder
 from pipeline_lib.settings import NOTEBOOKS, Settings
 
 WORKSPACE = "workbench"
@@ -27,7 +28,7 @@ _ASSETS = Path(__file__).with_name("lab_assets")
 def lab_root(settings: Settings) -> Path:
     """Make JupyterLab's folder and return it; doing so again changes nothing."""
     root = settings.home / "lab"
-    (root / "opened").mkdir(parents=True, exist_ok=True)
+    private_folder(root / "opened")
     (settings.home / "runs").mkdir(exist_ok=True)
     for name, target in (("notebooks", NOTEBOOKS), ("runs", settings.home / "runs")):
         _link(root / name, target)
@@ -91,8 +92,7 @@ def _before(folder: Path, variable: str) -> str:
 
 def _workspaces(settings: Settings, path: str) -> Path:
     """Return the folder of layouts, with one for the workbench: files on the left, this notebook beside them."""
-    folder = settings.home / "lab-workspaces"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = private_folder(settings.home / "lab-workspaces")
     file = folder / f"{WORKSPACE}.jupyterlab-workspace"
     if not file.exists():
         file.write_text(json.dumps({"data": _layout(path), "metadata": {"id": WORKSPACE}}), "utf-8")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline_lib.artefacts import private_folder
 from pipeline_lib.services import postgres, prefect, readiness, spark, tethered
 from pipeline_lib.services.state import has_keeper, read_live_state
 from pipeline_lib.settings import PROJECT, Settings
@@ -142,7 +143,7 @@ Component = HeldService | Child
 
 def open_log(path: Path) -> BinaryIO:
     """Open a log file to append to; one that has grown large begins anew."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     large = path.exists() and path.stat().st_size > _LOG_BYTES
     return path.open("wb" if large else "ab")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline_lib.artefacts import private_folder
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.services import locks
 from pipeline_lib.services.components import open_log, services_of
@@ -64,9 +65,7 @@ class GroupState(BaseModel):
 
 def group_folder(settings: Settings) -> Path:
     """Return the supervisor's folder, made if needed."""
-    folder = settings.home / "services" / "up"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return private_folder(settings.home / "services" / "up")
 
 
 def look(settings: Settings) -> GroupState | None:

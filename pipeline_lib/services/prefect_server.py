@@ -11,10 +11,12 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from pipeline_lib.artefacts import private_folder
 from pipeline_lib.services import locks, processes
 from pipeline_lib.services.service import Kind, Service
+from pipeline_lib.settings import PROJECT
 
-_APP = "prefect.server.api.server:create_app"
+_APP = "flows.prefect_app:create_app"
 _MIGRATION_SECONDS = 120.0
 _QUIET = {
     "PREFECT__SERVER_FINAL": "1",
@@ -29,16 +31,16 @@ _LIGHT = {"PREFECT__SERVER_WEBSERVER_ONLY": "1", "PREFECT_SERVER_UI_ENABLED": "f
 
 def prepare(folder: Path, full: bool) -> Service:
     """Say how a server is started. Until it is ready no other of this store is, for both would migrate it."""
-    store = folder.parent / "prefect" / "store"
-    store.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = private_folder(folder.parent / "prefect" / "store")
     migration = ExitStack()
     migration.enter_context(locks.locked(store / "migration.lock", locks.EXCLUSIVE, _MIGRATION_SECONDS))
     port = processes.same_port(folder / "port")  # clients and bookmarks outlive a restart
     url = f"http://127.0.0.1:{port}/api"
     return Service(
         command=[
-            sys.executable, "-m", "uvicorn", "--factory", _APP, "--host", "127.0.0.1", "--port", str(port),
-            "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "2",
+            sys.executable, "-m", "uvicorn", "--factory", _APP, "--app-dir", str(PROJECT),
+            "--host", "127.0.0.1", "--port", str(port),
+            "--log-level", "warning", "--no-access-log", "--no-proxy-headers", "--timeout-graceful-shutdown", "2",
         ],
         environment=processes.plain_environment() | _environment(store, folder, url, full),
         folder=folder,

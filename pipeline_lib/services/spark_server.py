@@ -84,6 +84,8 @@ def _properties(scratch: Path, port: int) -> list[str]:
         "spark.connect.grpc.binding.port": port,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
+        # What is not Spark Connect wants a secret, too, which Spark makes for itself on a local master.
+        "spark.authenticate": "true",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": scratch,

@@ -8,6 +8,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline_lib.artefacts import private_folder
 from pipeline_lib.errors import InvalidSetting
 from pipeline_lib.services.locks import is_locked
 from pipeline_lib.services.processes import is_alive
@@ -63,7 +64,7 @@ def service_folder(home: Path, name: str) -> Path:
     """Return the private folder of an embedded service, made if needed; raises `InvalidSetting`."""
     folder = home / "services" / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         (folder / LOG).touch(mode=0o600)
     except OSError as error:
         raise InvalidSetting(

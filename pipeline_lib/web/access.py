@@ -19,6 +19,7 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
+from pipeline_lib.artefacts import private_folder
 from pipeline_lib.settings import Settings
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -27,12 +28,17 @@ _SESSION_BYTES = 16
 
 @dataclass(frozen=True)
 class Access:
-    """What is checked about a request. `token` opens everything; sessions and form tokens are derived from it."""
+    """What is checked about a request. `token` opens everything; sessions and form tokens are derived from it.
+
+    `only_ours`: nobody is asked for a token and nothing stands in front of the page, so other users of this machine
+    are kept out by whose connection it is.
+    """
 
     token: str
     port: int
     names: frozenset[str]
     reading_is_free: bool
+    only_ours: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Access:
@@ -40,9 +46,9 @@ class Access:
         given = settings.workbench_web_token
         port = settings.workbench_web_port
         names = {f"{name}:{port}" for name in (*_LOOPBACK, settings.workbench_web_host)}
-        names |= {name.strip().lower() for name in settings.workbench_web_names.split(",") if name.strip()}
+        further = {name.strip().lower() for name in settings.workbench_web_names.split(",") if name.strip()}
         token = given.get_secret_value() if given else kept_token(settings.home / "web" / "token")
-        return cls(token, port, frozenset(names), reading_is_free=given is None)
+        return cls(token, port, frozenset(names | further), given is None, only_ours=given is None and not further)
 
     @cached_property
     def cookie(self) -> str:
@@ -106,7 +112,7 @@ class Access:
 
 def kept_token(path: Path) -> str:
     """Return the token in this file; makes both when there is none. Two that begin at once agree."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline_lib.web.access import Access
+from pipeline_lib.web.peers import is_ours
 from pipeline_lib.web.problems import API, send_problem
 
 # Plotly makes one empty style element, which it fills rule by rule, and sets style attributes.
@@ -36,7 +37,7 @@ _OPEN = ("/static/", "/api/v1/health", "/login")
 
 @dataclass(frozen=True)
 class Gate:
-    """Refuses foreign hosts and origins (403) and readers without the token (401); gives browsers a session."""
+    """Refuses foreign hosts, origins and users (403) and readers without the token (401); gives browsers a session."""
 
     app: ASGIApp
     access: Access
@@ -52,6 +53,8 @@ class Gate:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
         refusal = self.access.refusal(connection.headers)
+        if self.access.only_ours and not is_ours(scope):
+            refusal = "this page is another user's; with WORKBENCH_WEB_TOKEN set they can let you in"
         if refusal is not None:
             await send_problem(scope, _with_headers(send), 403, refusal)
             return

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_lib.artefacts import private_folder
 from pipeline_lib.parameters import RunParameters
 from pipeline_lib.settings import Settings
 
@@ -63,7 +64,7 @@ def resume(pipeline_id: str, settings: Settings) -> Launch:
 def _launch(arguments: list[str], settings: Settings) -> Launch:
     key = str(uuid.uuid4())
     words = settings.home / "logs" / f"started-{key[:8]}.log"
-    words.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(words.parent)
     with words.open("wb") as file:
         process = subprocess.Popen(
             [_COMMAND, *arguments],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,8 +20,9 @@ from pipeline_lib.services import group
 from pipeline_lib.services.processes import free_port
 from pipeline_lib.services.state import read_live_state
 from pipeline_lib.settings import Settings
-from tests.e2e.conftest import Workbench
+from tests.e2e.conftest import WORKBENCH, Workbench
 from tests.e2e.queue import until
+from tests.integration.service_watch import LOOPBACK, listening_addresses
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Up:
     def processes(self) -> list[str]:
         """Return the command lines of all processes that work for this home."""
         return [" ".join(each) for each in map(_of_home(str(self.settings.home)), psutil.process_iter()) if each]
+
+    def members(self) -> list[psutil.Process]:
+        """Return all processes that work for this home."""
+        of_home = _of_home(str(self.settings.home))
+        return [process for process in psutil.process_iter() if of_home(process)]
 
 
 def _of_home(home: str):  # type: ignore[no-untyped-def]
@@ -90,6 +98,22 @@ def test_a_run_starts_no_services_of_its_own(up: Up) -> None:
     document = up.workbench.json("run", "--records", "20", "--defect-rate", "1", code=1)
     assert document["status"] == "failed"
     assert [up.component(name).pid for name in services] == before
+
+
+def test_all_that_is_up_and_works_listens_on_loopback_only(up: Up) -> None:
+    command = [WORKBENCH, "run", "--records", "500"]
+    with subprocess.Popen(command, env={**os.environ, **up.workbench.environment}, stdout=subprocess.DEVNULL) as run:
+        seen: dict[str, set[str]] = {}
+        while run.poll() is None:
+            for process in up.members():
+                with suppress(psutil.Error):
+                    seen.setdefault(process.name(), set()).update(listening_addresses([process]))
+            time.sleep(1)  # looking at every process costs more than the run
+    assert run.returncode == 0
+    page, prefect = (up.component(name).address for name in ("page", "prefect"))
+    assert all(address.startswith("http://127.0.0.1:") for address in (page, prefect))
+    assert seen["java"], "Spark has not been seen"
+    assert {name: addresses - LOOPBACK for name, addresses in seen.items() if addresses - LOOPBACK} == {}
 
 
 @pytest.mark.parametrize("name", ["page", "worker", "prefect"])

@@ -139,14 +139,14 @@ COMMANDS = [
     ["run", "--records", "1\n2"],
     ["run", "--locale=\udcff"],  # a byte that is no UTF-8
     ["run", "--reference-time", "0001-01-01T00:00:00+14:00"],
-    *([command, "../../etc/passwd"] for command in ("show", "cancel", "resume", "report", "events")),
-    *(["show", identifier] for identifier in ("x' or '1'='1", "20261123t083012_a1b2c3\n", "\x1b[2J", "\udcff")),
+    *([command, "../../etc/passwd"] for command in ("show", "cancel", "resume")),
+    *(["show", identifier] for identifier in ("\x1b[2J\n", "\udcff")),
     ["open", "../../x", "ingest"],
     ["compare", "../x", "../y"],
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=ascii)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: ascii(" ".join(words))[:60])
 def test_the_command_line_refuses_in_one_line_with_exit_code_2(
     command: list[str], tmp_path_factory: pytest.TempPathFactory, database_url_of_module: str
 ) -> None:

@@ -22,3 +22,9 @@ def test_the_page_of_parameters_is_what_the_models_say() -> None:
 def test_every_link_to_a_file_of_the_project_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?![a-z]+:)([^)#]+)", page.read_text("utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_page_of_security_names_every_file_of_its_tests() -> None:
+    page = (PROJECT / "docs" / "security.md").read_text("utf-8")
+    files = (PROJECT / "tests" / "security").glob("test_*.py")
+    assert [path.name for path in files if f"(../tests/security/{path.name})" not in page] == []

@@ -47,7 +47,9 @@ def served(settings: Settings, engine: Engine, actions: Actions, port: int = 0) 
     with socket.create_server(("127.0.0.1", port)) as listening:
         port = listening.getsockname()[1]
         app = create_app(settings.model_copy(update={"workbench_web_port": port}), engine, actions)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=2
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
         thread.start()
