@@ -50,8 +50,9 @@ lock: setup  ## Resolve pyproject.toml anew into requirements.lock, keeping the 
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
 
-docs: setup  ## Write docs/parameters.md anew from the parameter models
+docs: setup  ## Write anew what stands in docs/ of parameters, and of promises and their tests
 	@$(BIN)/python docs/write_parameters.py
+	@$(BIN)/python docs/write_reliability.py
 
 clean:  ## Remove .venv and caches; runs and services under .workbench stay
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

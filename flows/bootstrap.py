@@ -59,9 +59,9 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
     moment = datetime.now(UTC)
     with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
         fixed = on_former_clock(resources, parameters).started_at(moment)
-        run = create_run(resources.engine, fixed, Origin(*_started_by()), settings.workbench_lease_seconds)
-        _work(run, flow_module, resources, following)
-    return run.pipeline_id
+        origin, lease = Origin(*_started_by()), settings.workbench_lease_seconds
+        record = partial(create_run, resources.engine, fixed, origin, lease)
+        return _work(record, flow_module, resources, following)
 
 
 def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Settings, following: Following) -> str:
@@ -81,18 +81,26 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
         check_resumable(engine, pipeline_id, from_stage)
         engine.dispose()
         with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
-            run = reopen_run(resources.engine, pipeline_id, settings.workbench_lease_seconds, from_stage)
-            _work(run, flow_module, resources, following)
-    return pipeline_id
+            lease = settings.workbench_lease_seconds
+            record = partial(reopen_run, resources.engine, pipeline_id, lease, from_stage)
+            return _work(record, flow_module, resources, following)
 
 
-def _work(run: OwnedRun, flow_module: Future[ModuleType], resources: Resources, following: Following) -> None:
-    """Work a pending run to its end, whatever that is; a signal cancels it from its first moment to its last."""
+def _work(
+    record: Callable[[], OwnedRun], flow_module: Future[ModuleType], resources: Resources, following: Following
+) -> str:
+    """Record a pending run and work it to its end, whatever that is; returns its id.
+
+    A signal cancels it from its first moment to its last.
+    """
     from flows.cancellation import cancelled_by_signals
     from pipeline_lib.tracking.lease import Watch, held_until_claimed
 
     watch = Watch()
-    with following(run.engine, run.pipeline_id), cancelled_by_signals(watch), held_until_claimed(run, watch):
+    with cancelled_by_signals(watch), ExitStack() as stack:
+        run = record()
+        stack.enter_context(following(run.engine, run.pipeline_id))
+        stack.enter_context(held_until_claimed(run, watch))
         try:
             _work_with_or_without_prefect(run, flow_module, resources, watch)
         except BaseException as error:
@@ -101,6 +109,7 @@ def _work(run: OwnedRun, flow_module: Future[ModuleType], resources: Resources, 
             if cancelled and not isinstance(error, WorkbenchError):
                 raise RunCancelled(f"run {run.pipeline_id} was cancelled") from error
             raise
+    return run.pipeline_id
 
 
 def _work_with_or_without_prefect(
@@ -115,6 +124,7 @@ def _work_with_or_without_prefect(
         log.warning("Prefect is away, the run goes on without it", extra={"error_type": type(error).__name__})
         alone.work_alone(resources, run.pipeline_id, watch)
         return
+    importlib.import_module("flows.mirror").mirror_once(resources.engine, resources.settings)
     alone.with_or_without_prefect(flows.work_here, resources, run.pipeline_id, watch)
 
 

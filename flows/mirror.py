@@ -53,14 +53,26 @@ def mirroring(engine: Engine, settings: Settings) -> Iterator[None]:
         thread.join()
 
 
+def mirror_once(engine: Engine, settings: Settings) -> None:
+    """Compare in the background, once: who works a run by himself so tells Prefect what it has missed of earlier ones.
+
+    Nobody waits for it, so that a Prefect that does not answer holds nothing up.
+    """
+    threading.Thread(target=_compare, args=(engine, settings), name="mirror once", daemon=True).start()
+
+
 def _mirror_until(engine: Engine, settings: Settings, ended: threading.Event) -> None:
     while not ended.wait(_LOOK_SECONDS):
-        try:
-            with get_client(sync_client=True) as client:
-                look_after(engine, settings)
-                mirror(engine, client)
-        except (httpx.HTTPError, PrefectException, DBAPIError) as error:
-            log.warning("runs not compared with Prefect", extra={"error_type": type(error).__name__})
+        _compare(engine, settings)
+
+
+def _compare(engine: Engine, settings: Settings) -> None:
+    try:
+        with get_client(sync_client=True) as client:
+            look_after(engine, settings)
+            mirror(engine, client)
+    except (httpx.HTTPError, PrefectException, DBAPIError) as error:
+        log.warning("runs not compared with Prefect", extra={"error_type": type(error).__name__})
 
 
 def mirror(engine: Engine, client: SyncPrefectClient) -> None:

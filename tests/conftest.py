@@ -17,11 +17,13 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
+from sqlalchemy import Engine
 
 from pipeline_lib.services import postgres
 from pipeline_lib.services import spark as spark_service
 from pipeline_lib.services.state import has_keeper
 from pipeline_lib.settings import Settings
+from pipeline_lib.tracking import database
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
@@ -76,6 +78,14 @@ def database_url(server_url: str) -> Iterator[str]:
     """A fresh database of its own for one test."""
     with fresh_database(server_url) as url:
         yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on a fresh database with the present tables."""
+    engine = database.connect(database_url)
+    yield engine
+    engine.dispose()
 
 
 @contextmanager

@@ -3,7 +3,8 @@
     python -m tests.soak --runs 30 --records 1000 --seed 1        (make soak)
 
 Each run ends in a terminal state that tables, events, notebooks, reports and Prefect agree on; no process, schema or
-folder is left without its run; the events of every run are numbered 1..n; the outbox drains to zero.
+folder is left without its run; the events of every run are numbered 1..n; the outbox drains to zero. It wants the
+PostgreSQL and the RabbitMQ that `make services` starts.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pika
 
+from flows.mirror import mirror
+from flows.prefect_api import contacted
 from pipeline_lib.execution.aftermath import look_after
 from pipeline_lib.execution.cleaning import find_orphans
 from pipeline_lib.services import prefect, spark
@@ -31,15 +34,18 @@ from pipeline_lib.tracking.states import TERMINAL
 from tests.conftest import OWN_BROKER, OWN_POSTGRES, fresh_database
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import leftovers, stored_problems
+from tests.faults.looking import row_of
+from tests.faults.stories import prefect_problems
 from tests.soak_faults import FAULTS, Fault
 
 _RUN_SECONDS = 120.0
 _LEASE_SECONDS = 4
+_PREFECT_SECONDS = 60.0
 
 
 @contextmanager
 def soaking() -> Iterator[Bench]:
-    """A bench on a fresh database and a home of its own, with Prefect and Spark up for all runs."""
+    """A bench on a fresh database and a home of its own, with broker, Prefect and Spark up for all runs."""
     home = Path(tempfile.mkdtemp(prefix="wb-soak-"))
     temporary = home / "tmp"
     temporary.mkdir()
@@ -47,11 +53,12 @@ def soaking() -> Iterator[Bench]:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         url = stack.enter_context(fresh_database(OWN_POSTGRES))
         own = Settings(_env_file=None, workbench_home=home)
+        stack.enter_context(spark.held(own))  # found by its home, and started again there when it has died
         settings = Settings(
             _env_file=None,
             database_url=url,
+            amqp_url=OWN_BROKER,
             prefect_api_url=stack.enter_context(prefect.held(own)),
-            spark_remote=stack.enter_context(spark.held(own)),
             workbench_home=home,
             workbench_lease_seconds=_LEASE_SECONDS,
         )
@@ -99,10 +106,27 @@ def problems_in_the_end(bench: Bench) -> Iterator[str]:
     orphans = find_orphans(bench.engine, bench.settings)
     yield from (f"orphan schema {schema}" for schema in orphans.schemas)
     yield from (f"orphan folder {folder}" for folder in orphans.folders)
+    yield from _differences_from_prefect(bench)
     waiting = queries.waiting_events(bench.engine)
     with relay.relaying(bench.engine, pika.URLParameters(OWN_BROKER)):
         until(lambda: queries.waiting_events(bench.engine) == 0, "the outbox drains")
     print(f"outbox: {waiting} events waited, {queries.waiting_events(bench.engine)} wait now")
+
+
+def _differences_from_prefect(bench: Bench) -> list[str]:
+    """Return where Prefect tells another end than the table, once it has had time to hear of all."""
+    found: list[str] = []
+
+    def agree() -> bool:
+        with contacted(bench.settings) as client:
+            mirror(bench.engine, client)
+        rows = [row_of(bench.engine, pipeline_id) for pipeline_id in bench.run_ids()]
+        found[:] = [f"run {row['id']}: {problem}" for row in rows for problem in prefect_problems(bench, row)]
+        return not found
+
+    with suppress(AssertionError):
+        until(agree, "Prefect agrees", _PREFECT_SECONDS)
+    return found
 
 
 def main() -> int:
@@ -112,10 +136,12 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     asked = parser.parse_args()
-    print(f"soak of {asked.runs} runs, seed {asked.seed}")
+    print(f"soak of {asked.runs} runs of {asked.records} records, seed {asked.seed}", flush=True)
+    began = time.monotonic()
     with soaking() as bench:
         problems = soak(bench, asked.runs, asked.records, random.Random(asked.seed))
         problems += problems_in_the_end(bench)
+    print(f"{(time.monotonic() - began) / 60:.1f} minutes")
     print("\n".join(problems) or "no problem found")
     return 1 if problems else 0
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +15,7 @@ import psutil
 from sqlalchemy import text
 
 from pipeline_lib.parameters import StageName
+from pipeline_lib.services.state import read_live_state, service_folder
 from pipeline_lib.tracking.failpoints import FAILPOINTS, VARIABLE
 from pipeline_lib.tracking.lease import request_cancel
 from tests.faults.bench import StartedRun
@@ -68,6 +71,22 @@ def _kernel_killed(run: StartedRun, chance: random.Random) -> None:
         process.kill()
 
 
+def _nursery_killed(run: StartedRun, chance: random.Random) -> None:
+    _wait(run, chance)
+    for process in run.processes():
+        with suppress(psutil.NoSuchProcess):
+            if "nursery.py" in " ".join(process.cmdline()) and process.ppid() == run.process.pid:
+                process.kill()
+
+
+def _spark_killed(run: StartedRun, chance: random.Random) -> None:
+    """Kill the Spark server of all runs; whoever needs it next has it started again."""
+    _wait(run, chance)
+    state = read_live_state(service_folder(run.bench.settings.home, "spark"))
+    if state is not None and state.service is not None:
+        os.kill(state.service, signal.SIGKILL)
+
+
 def _cancelled(run: StartedRun, chance: random.Random) -> None:
     _wait(run, chance)
     request_cancel(run.bench.engine, run.pipeline_id)
@@ -92,6 +111,8 @@ FAULTS = (
     Fault("told to end", inject=partial(_signalled, signal.SIGTERM, 1)),
     Fault("told to end twice", inject=partial(_signalled, signal.SIGINT, 2)),
     Fault("kernel killed", inject=_kernel_killed),
+    Fault("nursery killed", inject=_nursery_killed),
+    Fault("Spark server killed", inject=_spark_killed),
     Fault("cancelled", inject=_cancelled),
     Fault("database sessions ended", inject=_sessions_ended),
     Fault("broker away", environment=_always(AMQP_URL="amqp://guest:guest@127.0.0.1:1/%2F")),

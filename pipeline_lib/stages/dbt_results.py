@@ -138,12 +138,13 @@ def _test_run(result: Any) -> TestRun:
 
 
 def _failure(result: Any) -> Failure:
+    compiled = getattr(result.node, "compiled_path", None)  # a unit test has none
     return Failure(
         kind=_kind(result),
         name=result.node.name,
         model=_model_of(result),
         rows=result.failures or 0,
-        sql=Path(result.node.compiled_path) if result.node.compiled_path else None,
+        sql=Path(compiled) if compiled else None,
         message=_one_line(result.message or "no message"),
     )
 

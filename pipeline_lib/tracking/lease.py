@@ -82,7 +82,7 @@ def _renew(run: OwnedRun, watch: Watch, ended: threading.Event, lost: Callable[[
             if run.renew_lease():
                 watch.stop.set()
         except LeaseLost:
-            if not ended.is_set():
+            if not (ended.is_set() or run.ending.is_set()):
                 lost()
             return
         except DBAPIError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,7 +86,8 @@ class OwnedRun:
     Every method raises `LeaseLost` once somebody else has decided about the run, and `IllegalTransition` for a way
     that does not exist. A database that restarts is waited for, up to a minute; a repeated write counts once.
     An `owner` of None may write while nobody owns the run: a person stepping through a notebook. `attempt` counts the
-    run's attempts from 1; every resume opens the next.
+    run's attempts from 1; every resume opens the next. `ending` is set once this owner goes about to end the run:
+    from then on the lease may be gone because nobody needs it any more.
     """
 
     engine: Engine
@@ -93,6 +95,7 @@ class OwnedRun:
     owner: uuid.UUID | None
     lease_seconds: int
     attempt: int = 1
+    ending: threading.Event = field(default_factory=threading.Event, compare=False)
 
     def lease_end(self) -> Any:
         """Return when a lease renewed now ends, as an expression on the database's clock."""
@@ -188,6 +191,8 @@ class OwnedRun:
             if target is RunStatus.COMPLETED:
                 reach("run_published")
 
+        if target in TERMINAL:
+            self.ending.set()
         self.write([event], change)
 
     @patient

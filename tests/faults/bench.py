@@ -20,6 +20,8 @@ from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.settings import PROJECT, Settings
 from pipeline_lib.tracking.failpoints import VARIABLE
 from pipeline_lib.tracking.models import Pipeline
+from pipeline_lib.tracking.queries import run_of_key
+from pipeline_lib.workbench.launching import STARTED_BY
 from tests.faults.looking import Row, row_of
 
 WORKBENCH = Path(sys.executable).with_name("workbench")
@@ -41,18 +43,21 @@ def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) ->
 
 @dataclass
 class StartedRun:
-    """One `workbench run` or `resume` as a process; `mark` stands in the environment of all that descends from it."""
+    """One `workbench` command as a process; `mark` stands in the environment of all that descends from it.
+
+    `key` is that of the run it is about.
+    """
 
     bench: Bench
     process: subprocess.Popen[bytes]
     mark: str
-    known: frozenset[str]
+    key: str
     output: Path
 
     @property
     def pipeline_id(self) -> str:
-        """The id of the run it has created, once it has."""
-        return until(self._new_id, f"a run record\n{self.said()}")
+        """The id of the run, once it is recorded."""
+        return until(lambda: run_of_key(self.bench.engine, self.key), f"a run record\n{self.said()}")
 
     @property
     def row(self) -> Row:
@@ -84,10 +89,6 @@ class StartedRun:
         """Return what descends from the run and lives, wherever it has gone."""
         return [process for process in psutil.process_iter() if _has_mark(process, self.mark)]
 
-    def _new_id(self) -> str | None:
-        new = self.bench.run_ids() - self.known
-        return new.pop() if new else None
-
 
 @dataclass
 class Bench:
@@ -110,9 +111,9 @@ class Bench:
         """Start any `workbench` command and return at once."""
         mark = secrets.token_hex(8)
         faults = {VARIABLE: failpoint} if failpoint else {}
-        environment = {**os.environ, **self.environment(), MARK: mark, **faults, **more}
+        marked = {MARK: mark, STARTED_BY: f"cli:{mark}"}
+        environment = {**os.environ, **self.environment(), **marked, **faults, **more}
         output = self.temporary.parent / f"{self.temporary.name}-{mark}.log"
-        known = frozenset(self.run_ids())
         with output.open("wb") as log:
             process = subprocess.Popen(
                 [WORKBENCH, *command],
@@ -124,7 +125,7 @@ class Bench:
                 start_new_session=True,
                 preexec_fn=limits,
             )
-        run = StartedRun(self, process, mark, known, output)
+        run = StartedRun(self, process, mark, mark, output)
         self.started.append(run)
         return run
 

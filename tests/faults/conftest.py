@@ -13,14 +13,9 @@ from sqlalchemy import Engine
 from pipeline_lib.execution.resources import acquired
 from pipeline_lib.services import prefect
 from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database
 from tests.conftest import fresh_database
 from tests.faults.bench import Bench
 from tests.faults.workshop import Workshop
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "promise(number, words): the promise of docs/reliability.md that the test shows")
 
 
 @pytest.fixture(scope="session")
@@ -34,14 +29,6 @@ def prefect_url(settings: Settings) -> Iterator[str]:
 def spark_server(spark_url: str) -> str:
     """The session's Spark server; runs find it by their home."""
     return spark_url
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """An engine on a fresh database with the present tables."""
-    engine = database.connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

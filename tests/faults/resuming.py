@@ -14,6 +14,7 @@ from sqlalchemy import text
 from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.looking import events_of, stages_of
+from tests.faults.workshop import WorkedRun
 
 CLOCK = "2026-11-01T12:00:00+00:00"
 STAGES = [stage.value for stage in StageName]
@@ -24,7 +25,7 @@ def resumed(run: StartedRun, *options: str, **more: str) -> StartedRun:
     until(lambda: run.row["lease_expires_at"] is None or lease_is_over(run), "the lease runs out")
     bench = run.bench
     again = bench.start("resume", run.pipeline_id, *options, **more)
-    again = replace(again, known=again.known - {run.pipeline_id})
+    again = replace(again, key=run.key)
     again.wait(120)
     return again
 
@@ -35,7 +36,7 @@ def lease_is_over(run: StartedRun) -> bool:
         return bool(connection.execute(query, {"id": run.pipeline_id}).scalar_one())
 
 
-def exported(run: StartedRun) -> list[dict[str, Any]]:
+def exported(run: StartedRun | WorkedRun) -> list[dict[str, Any]]:
     """Return the records of the run's output file."""
     output = json.loads(Path(run.row["output_file"]).read_text(), parse_float=Decimal)
     assert output["record_count"] == len(output["data"])

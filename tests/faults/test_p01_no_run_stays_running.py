@@ -45,6 +45,13 @@ def test_a_run_killed_anywhere_is_crashed_once_its_lease_has_run_out(bench: Benc
     assert check_invariants(run)["status"] == "crashed"
 
 
+def test_a_run_killed_before_its_end_is_committed_has_published_nothing(bench: Bench, spark_server: str) -> None:
+    run = killed_at(bench, "run_published")
+    until(lambda: seconds_of_lease_left(run) < 0, "the lease runs out")
+    assert check_invariants(run)["status"] == "crashed"
+    assert not readers_see(bench)
+
+
 def test_a_run_killed_after_its_end_is_committed_stays_completed(bench: Bench) -> None:
     run = killed_at(bench, "run_ended")
     assert run.row["status"] == "completed"

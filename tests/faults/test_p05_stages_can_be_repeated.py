@@ -12,6 +12,7 @@ from pipeline_lib.execution.aftermath import look_after
 from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import check_invariants
+from tests.faults.resuming import executed
 
 pytestmark = pytest.mark.promise("P5", "a stage can be run again and leaves the same artefacts and rows")
 TABLES = {
@@ -32,14 +33,14 @@ def rows(run: StartedRun, stage: StageName) -> dict[str, list[str]]:
         return {table: list(connection.execute(text(query.format(table))).scalars()) for table in TABLES[stage]}
 
 
-@pytest.mark.parametrize("stage", [StageName.PROCESS])
-def test_a_stage_killed_before_its_commit_leaves_the_same_when_it_runs_again(bench: Bench, stage: StageName) -> None:
-    run = bench.run(failpoint=f"manifest_verified/{stage}:SIGKILL")
+def test_stages_that_run_again_leave_the_same(bench: Bench, spark_server: str) -> None:
+    run = bench.run(failpoint=f"manifest_verified/{StageName.TRANSFORM}:SIGKILL")
     assert run.wait() == -signal.SIGKILL, run.said()
-    before = (artefacts(run, stage), rows(run, stage))
+    before = {stage: (artefacts(run, stage), rows(run, stage)) for stage in TABLES}
     until(lambda: look_after(bench.engine, bench.settings), "the run is found crashed")
-    again = bench.start("resume", run.pipeline_id)
+    again = bench.start("resume", run.pipeline_id, "--from", StageName.PROCESS)
     assert again.wait() == 0, again.said()
-    assert (artefacts(run, stage), rows(run, stage)) == before
-    assert all(before[1].values())
+    assert executed(run)[-3:] == ["process", "transform", "export"]
+    assert {stage: (artefacts(run, stage), rows(run, stage)) for stage in TABLES} == before
+    assert all(all(tables.values()) for _, tables in before.values())
     assert check_invariants(run)["status"] == "completed"

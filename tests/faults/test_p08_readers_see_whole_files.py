@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -18,7 +19,10 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from pipeline_lib.artefacts import written_whole
 from pipeline_lib.execution.document import NotebookDocument
 from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
+from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench
+from tests.faults.faulty_notebooks import with_cell
+from tests.faults.invariants import check_invariants
 from tests.integration.executing import NOTEBOOKS
 
 pytestmark = pytest.mark.promise("P8", "a reader sees an old file or a new one, whole, whatever the disk says")
@@ -64,6 +68,19 @@ def test_two_thousand_reads_while_a_notebook_is_saved_see_whole_notebooks(tmp_pa
         seen = reader.stdout.read() if reader.stdout else ""
     assert reader.returncode == 0
     assert int(seen) > 1
+
+
+def test_a_run_whose_files_may_not_grow_says_so_and_keeps_whole_files(bench: Bench, tmp_path: Path) -> None:
+    notebooks = with_cell(tmp_path, StageName.INGEST, "print('é' * 1_800_000)")
+    run = bench.run(WORKBENCH_NOTEBOOKS=str(notebooks), limits=files_of_limited_size)
+    assert run.wait() == 1, run.said()
+    row = check_invariants(run)
+    assert (row["status"], row["error"]["stage"]) == ("failed", "ingest")
+    assert os.strerror(errno.EFBIG) in row["error"]["message"]
+
+
+def files_of_limited_size() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
 
 
 @pytest.fixture

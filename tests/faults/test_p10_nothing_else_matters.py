@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from urllib.parse import urlsplit
 
+import pika
 import pytest
+from sqlalchemy import text
 
+from pipeline_lib.execution.aftermath import look_after
 from pipeline_lib.tracking import queries
-from tests.faults.bench import Bench
-from tests.faults.invariants import leftovers, stored_problems
+from pipeline_lib.tracking.relay import relaying
+from tests.faults.bench import Bench, until
+from tests.faults.cutting import Line, cutting_proxy
+from tests.faults.invariants import check_invariants, leftovers, stored_problems
 from tests.faults.looking import events_of
+from tests.faults.silence import silent_server
+from tests.faults.stories import prefect_problems
 
 pytestmark = pytest.mark.promise("P10", "broker, agent or Prefect lost never changes a run's outcome")
-
-
-@contextmanager
-def silent_server() -> Iterator[int]:
-    """A port that accepts connections and never says a word."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    held: list[socket.socket] = []
-
-    def accept() -> None:
-        while True:
-            try:
-                held.append(listener.accept()[0])
-            except OSError:
-                return
-
-    thread = threading.Thread(target=accept)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-        for each in held:
-            each.close()
 
 
 def test_a_run_completes_with_broker_silent_and_agent_and_prefect_gone(bench: Bench, spark_server: str) -> None:
@@ -54,6 +34,44 @@ def test_a_run_completes_with_broker_silent_and_agent_and_prefect_gone(bench: Be
     assert run.row["prefect_flow_run_id"] is None
     assert [*stored_problems(bench, run.pipeline_id), *leftovers(run)] == []
     assert queries.waiting_events(bench.engine) == len(events_of(bench.engine, run.pipeline_id))
+
+
+def test_a_run_completes_when_prefect_and_then_the_broker_go_away_half_way(
+    bench: Bench, spark_server: str, broker_url: str
+) -> None:
+    with a_line_to(bench.settings.prefect_api_url) as prefect, a_line_to(broker_url) as broker:
+        run = bench.run(
+            PREFECT_API_URL=f"http://127.0.0.1:{prefect.port}/api",
+            AMQP_URL=f"amqp://guest:guest@127.0.0.1:{broker.port}/%2F",
+        )
+        for stage, line in (("ingest", prefect), ("transform", broker)):
+            until(lambda stage=stage: _has_begun(bench, run.pipeline_id, stage), f"stage {stage} begins")
+            line.cut()
+        assert run.wait() == 0, run.said()
+    settled_long_ago(bench)  # from then on whoever compares tells Prefect the end that it has missed
+    assert check_invariants(run)["status"] == "completed"
+    with relaying(bench.engine, pika.URLParameters(broker_url)):
+        until(lambda: queries.waiting_events(bench.engine) == 0, "the next relay delivers what waits")
+
+
+def a_line_to(url: str | None) -> AbstractContextManager[Line]:
+    """Return a line to the server at `url` that can be cut."""
+    return cutting_proxy(urlsplit(url or "").port or 0, Line())
+
+
+def settled_long_ago(bench: Bench) -> None:
+    """Put the ends of all runs so far back that no flow can be about to tell Prefect of them itself."""
+    with bench.engine.begin() as connection:
+        connection.execute(text("update pipelines set finished_at = finished_at - interval '1 minute'"))
+
+
+def test_the_next_run_tells_prefect_how_the_last_one_ended(bench: Bench) -> None:
+    last = bench.run(failpoint="stage_started/generate:SIGKILL")
+    last.wait()
+    until(lambda: look_after(bench.engine, bench.settings), "the run is found crashed")
+    assert prefect_problems(bench, last.row) == ["Prefect says running, the table crashed"]
+    bench.run(failpoint="stage_started/ingest:SIGKILL").wait()
+    until(lambda: not prefect_problems(bench, last.row), "Prefect knows", 10)
 
 
 def _has_begun(bench: Bench, pipeline_id: str, stage: str) -> bool:

@@ -38,6 +38,7 @@ from tests import hostile
 from tests.conftest import fresh_database
 from tests.e2e.conftest import Workbench
 
+pytestmark = pytest.mark.promise("P15", "every input record is accounted for: it comes out equal, or it is rejected")
 RECORDS = hostile.records()
 LINES = [*map(hostile.as_line, RECORDS[:-1]), *hostile.BROKEN, hostile.as_line(RECORDS[-1])]
 FIRST_BROKEN = len(RECORDS)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.stages.ingest import ingest
 from tests import hostile
 
+pytestmark = pytest.mark.promise("P15", "every input record is accounted for: it comes out equal, or it is rejected")
 CODECS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "gzip": lambda content: gzip.compress(content, 1),

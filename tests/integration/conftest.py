@@ -1,16 +1,18 @@
-"""A migrated database with an engine on it, and a Prefect server, for the tests of what is known about runs."""
+"""A Prefect server for the tests of what is known about runs, and warm kernels for those of execution."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine
 
+from pipeline_lib.execution.outcome import NotebookOutcome
+from pipeline_lib.execution.warm import warm_kernels
 from pipeline_lib.services import prefect
 from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database
+from tests.integration.executing import KERNEL_ONLY, code_runner
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -30,9 +32,14 @@ def client(settings: Settings) -> Iterator[SyncPrefectClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def run_code() -> Iterator[Callable[..., NotebookOutcome]]:
+    """Executes one cell of some code, on warm kernels, followed by one that prints 'after'."""
+    with warm_kernels(KERNEL_ONLY) as kernels:
+        yield code_runner(kernels)
+
+
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """An engine on a fresh database with the present tables."""
-    engine = database.connect(database_url)
-    yield engine
-    engine.dispose()
+def target(tmp_path: Path) -> Path:
+    """Where an executed notebook goes; its name is no format string."""
+    return tmp_path / "executed {with} braces.ipynb"

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import nbformat
 import pytest
 
 from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
-from pipeline_lib.execution.warm import warm_kernels
-from tests.integration.executing import KERNEL_ONLY, NOTEBOOKS, Recorder, code_runner, saved
-
-
-@pytest.fixture(scope="module")
-def run_code():
-    with warm_kernels(KERNEL_ONLY) as kernels:
-        yield code_runner(kernels)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "executed {with} braces.ipynb"
+from tests.integration.executing import NOTEBOOKS, Recorder, saved
 
 
 def test_a_good_notebook_completes_and_says_what_each_cell_did(target):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from threading import Event
 
 import nbformat
@@ -12,28 +11,14 @@ import pytest
 from pipeline_lib.execution.kernels import PlainKernels
 from pipeline_lib.execution.notebook import execute_notebook
 from pipeline_lib.execution.outcome import CellStatus, SilentObserver
-from pipeline_lib.execution.warm import warm_kernels
 from tests.integration.executing import (
-    KERNEL_ONLY,
     NOTEBOOKS,
     Recorder,
     SetsEvents,
-    code_runner,
     kernels_of_this_process,
     lives,
     saved,
 )
-
-
-@pytest.fixture(scope="module")
-def run_code():
-    with warm_kernels(KERNEL_ONLY) as kernels:
-        yield code_runner(kernels)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "executed {with} braces.ipynb"
 
 
 def test_a_raising_cell_fails_and_the_next_is_not_run(target):

@@ -151,6 +151,17 @@ def test_a_held_lease_outlives_its_seconds(engine: Engine) -> None:
         assert not watch.stop.is_set()
 
 
+def test_a_run_that_ends_has_not_lost_its_lease(engine: Engine) -> None:
+    run = new_run(engine, lease_seconds=1)
+    run.start()
+    with held_lease(run) as watch:
+        renewer = next(each for each in threading.enumerate() if each.name == f"lease {run.pipeline_id}")
+        run.complete(None)
+        renewer.join(30)  # it finds the lease gone
+        assert not renewer.is_alive()
+    assert [watch.lease_lost.is_set(), watch.stop.is_set()] == [False, False]
+
+
 def test_the_owner_hears_of_a_cancellation(engine: Engine) -> None:
     run = new_run(engine, lease_seconds=2)
     run.start()

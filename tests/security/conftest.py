@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.web.conftest import engine, own_settings, page, worker
+from tests.web.conftest import own_settings, page, worker
 
-__all__ = ["engine", "own_settings", "page", "worker"]
+__all__ = ["own_settings", "page", "worker"]

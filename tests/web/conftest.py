@@ -9,17 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """An engine on a fresh database with the present tables."""
-    engine = database.connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""P12: nothing outlives its run: process, temporary folder, schema."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline_lib.parameters import RunParameters, StageName
+from tests.faults.bench import Bench, StartedRun, until
+from tests.faults.faulty_notebooks import with_cell
+from tests.faults.invariants import SECONDS_AFTER, check_invariants
+from tests.faults.workshop import Workshop, changed
+
+pytestmark = pytest.mark.promise("P12", "nothing outlives its run: process, temporary folder, schema")
+DAEMONS = """
+import subprocess
+detached = subprocess.Popen(["sleep", "611"], start_new_session=True)
+forked_twice = subprocess.run("setsid sh -c 'sleep 612 & sleep 612' >/dev/null 2>&1 &", shell=True, check=True)
+without_environment = subprocess.Popen(["env", "-i", "setsid", "sleep", "613"])
+"""
+KILL_THE_RUN = """
+import os, psutil, time
+os.kill(psutil.Process().parent().ppid(), 9)  # a kernel's parent is the nursery, whose parent is the run
+time.sleep(600)
+"""
+ALONE = {"DATABASE_URL": "", "PREFECT_API_URL": ""}
+
+
+def sleepers() -> list[psutil.Process]:
+    """Return the processes that DAEMONS has started."""
+    commands = [["sleep", str(seconds)] for seconds in (611, 612, 613)]
+    return [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] in commands]
+
+
+@pytest.fixture(autouse=True)
+def _no_sleepers_left() -> Iterator[None]:
+    yield
+    for process in sleepers():
+        process.kill()
+
+
+def test_daemons_that_a_cell_has_started_end_with_its_kernel(workshop: Workshop, tmp_path: Path) -> None:
+    seen = "assert sum('sleep' in p.name() for p in psutil.process_iter()) >= 4\nraise RuntimeError('enough')"
+    code = f"{DAEMONS}\nimport psutil, time\ntime.sleep(0.5)\n{seen}"
+    run = workshop.work(RunParameters(records=10), with_cell(tmp_path, StageName.GENERATE, code))
+    assert run.row["error"]["value"] == "enough"
+    until(lambda: not sleepers(), "the daemons end", SECONDS_AFTER)
+    run.check()
+
+
+def test_a_killed_run_takes_its_kernel_and_all_its_daemons_along(bench: Bench, tmp_path: Path) -> None:
+    notebooks = with_cell(tmp_path, StageName.GENERATE, DAEMONS + KILL_THE_RUN)
+    run = bench.run(WORKBENCH_NOTEBOOKS=str(notebooks))
+    assert run.wait() == -signal.SIGKILL, run.said()
+    until(lambda: not sleepers(), "the daemons end", SECONDS_AFTER)
+    until(lambda: run.row["status"] == "crashed" or reaped(run), "the run is found crashed")
+    check_invariants(run)
+
+
+def reaped(run: StartedRun) -> bool:
+    from pipeline_lib.execution.aftermath import look_after
+
+    return bool(look_after(run.bench.engine, run.bench.settings))
+
+
+def processes_of(home: Path) -> list[str]:
+    """Return the processes that work for this home: keepers, servers, whatever."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(home) in " ".join([process.cwd(), *process.cmdline()]) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {' '.join(process.cmdline())[:100]}")
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_killed_run_that_had_everything_to_itself_leaves_no_server_behind(bench: Bench, tmp_path: Path) -> None:
+    home = bench.temporary.with_name(f"{bench.temporary.name}-home")
+    notebooks = with_cell(tmp_path, StageName.GENERATE, KILL_THE_RUN)
+    alone = replace(bench, settings=changed(bench.settings, workbench_home=home))
+    run = alone.run(WORKBENCH_NOTEBOOKS=str(notebooks), **ALONE)
+    until(lambda: len(processes_of(home)) >= 4, "the run's own servers start")
+    assert run.wait() == -signal.SIGKILL, run.said()
+    left = until(lambda: not processes_of(home), "the run's own servers end", SECONDS_AFTER)
+    assert left
+    assert not list(home.glob("services/*/state.json"))
+    assert not list(bench.temporary.iterdir())
