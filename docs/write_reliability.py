@@ -1,4 +1,6 @@
-"""Writes the table of promises in docs/reliability.md anew from the marks of the tests: `make docs`. A test compares.
+"""Writes the tables of promises in docs anew from the marks of the tests: `make docs`. A test compares.
+
+Promises P1, P2 … are those of reliability.md, S1, S2 … those of security.md.
 
 Only what stands between `<!-- promises -->` and `<!-- end of promises -->` is written; the rest is by hand.
 """
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = Path(__file__).with_name("reliability.md")
+PAGES = {"P": Path(__file__).with_name("reliability.md"), "S": Path(__file__).with_name("security.md")}
 TESTS = Path(__file__).parent.parent / "tests"
 
 
@@ -25,9 +27,9 @@ class Shown:
     sentences: tuple[str, ...]
 
 
-def document(page: str) -> str:
-    """Return the page's text with the table as the tests have it now."""
-    return replaced(page, "promises", "\n".join(_table()))
+def document(letter: str) -> str:
+    """Return the text of the page for promises of this letter, with the table as the tests have it now."""
+    return replaced(PAGES[letter].read_text("utf-8"), "promises", "\n".join(_table(letter)))
 
 
 def replaced(page: str, region: str, text: str) -> str:
@@ -40,10 +42,11 @@ def replaced(page: str, region: str, text: str) -> str:
     return f"{before}{begin}{text}\n{end}{after}"
 
 
-def _table() -> Iterator[str]:
+def _table(letter: str) -> Iterator[str]:
     yield "| promise | what is promised | tests that show it |"
     yield "|---|---|---|"
-    for each in sorted(_shown(), key=lambda each: (each.number[0], int(each.number[1:]), each.file)):
+    shown = (each for each in _shown() if each.number.startswith(letter))
+    for each in sorted(shown, key=lambda each: (int(each.number[1:]), each.file)):
         link = f"[{each.file.name}](../{each.file.relative_to(TESTS.parent)})"
         yield f"| {each.number} | {each.words} | {'<br>'.join([f'{link}:', *each.sentences])} |"
 
@@ -79,4 +82,5 @@ def _sentence(name: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(document(PAGE.read_text("utf-8")), "utf-8")
+    for letter, page in PAGES.items():
+        page.write_text(document(letter), "utf-8")

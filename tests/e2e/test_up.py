@@ -100,6 +100,7 @@ def test_a_run_starts_no_services_of_its_own(up: Up) -> None:
     assert [up.component(name).pid for name in services] == before
 
 
+@pytest.mark.promise("S4", "everything listens on loopback only")
 def test_all_that_is_up_and_works_listens_on_loopback_only(up: Up) -> None:
     command = [WORKBENCH, "run", "--records", "500"]
     with subprocess.Popen(command, env={**os.environ, **up.workbench.environment}, stdout=subprocess.DEVNULL) as run:

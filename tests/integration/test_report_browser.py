@@ -13,7 +13,10 @@ from pipeline_lib.execution.report import render_report
 from pipeline_lib.execution.report_outputs import PLOTLY_MIME
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: `make services` installs it")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: `make services` installs it"),
+    pytest.mark.promise("S11", "data show as text in reports and figures"),
+]
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>"
 LINK = '<a href="javascript:alert(4)">press</a>'
 

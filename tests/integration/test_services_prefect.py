@@ -46,6 +46,7 @@ def test_the_light_server_answers_and_keeps_what_it_is_told(light: str) -> None:
     assert isinstance(_get(f"{light}/flows/name/some-flow"), dict)
 
 
+@pytest.mark.promise("S4", "everything listens on loopback only")
 def test_it_listens_on_loopback_only(light: str, settings: Settings) -> None:
     assert listening_addresses(family_of("prefect", settings.home)) == {"127.0.0.1"}
 

@@ -84,6 +84,7 @@ def test_files_below_the_home_are_written_and_read(session: SparkSession, server
     assert session.read.parquet(str(server.home / "numbers")).count() == 100
 
 
+@pytest.mark.promise("S4", "everything listens on loopback only")
 def test_it_listens_on_loopback_only(server: Server) -> None:
     addresses = listening_addresses(family_of("spark", server.home))
     assert addresses

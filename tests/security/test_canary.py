@@ -33,7 +33,10 @@ from tests.faults.faulty_notebooks import with_cell
 from tests.security import guarded
 from tests.security.searching import Needles, taken_from
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.promise("S1", "a secret in every credential is found nowhere after a run, however it ended"),
+]
 TELLS = """\
 import os, subprocess, sys
 print(dict(os.environ)); os.write(1, repr(os.environ).encode()); print(os.environ["DATABASE_URL"], file=sys.stderr)

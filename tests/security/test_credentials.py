@@ -12,6 +12,10 @@ from pipeline_lib.credentials import check_credentials, hosts_of, is_loopback
 from pipeline_lib.errors import InvalidSetting
 from pipeline_lib.redaction import WELL_KNOWN
 
+pytestmark = pytest.mark.promise(
+    "S5", "passwords that everybody knows are refused off loopback, and none has a default"
+)
+
 OWN = "a8Kd0-own"
 REFUSED = [
     "amqp://guest:guest@broker:5672/%2F",

@@ -21,6 +21,8 @@ from pipeline_lib.settings import PROJECT
 from tests.e2e.conftest import WORKBENCH
 from tests.integration.service_watch import LOOPBACK, listening_addresses
 
+pytestmark = pytest.mark.promise("S9", "JupyterLab keeps its token, and its kernels have no port")
+
 PATIENCE = 120.0
 RUNS_CODE = [("POST", "/api/kernels"), ("POST", "/api/terminals"), ("PUT", "/api/contents/opened/x.ipynb")]
 READS = [("GET", path) for path in ("/api/contents", "/api/kernels", "/api/sessions", "/files/notebooks", "/lab")]

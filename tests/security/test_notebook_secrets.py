@@ -13,6 +13,10 @@ from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
 from pipeline_lib.execution.outcome import NotebookOutcome
 from pipeline_lib.execution.report import render_report
 
+pytestmark = pytest.mark.promise(
+    "S2", "whatever a cell prints, shows or raises: notebook, report and error hold no secret of the kernel's"
+)
+
 CANARY = "canary-5f1c77e0"
 ENVIRONMENT = {
     "DATABASE_URL": f"postgresql://nobody:{CANARY}@127.0.0.1:1/nothing",

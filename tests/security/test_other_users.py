@@ -26,6 +26,8 @@ from pipeline_lib.web.peers import is_ours, owner_of
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
 
+pytestmark = pytest.mark.promise("S8", "other users of the machine reach neither page nor Prefect nor files")
+
 NOBODY = 65534
 as_somebody_else = pytest.mark.skipif(os.geteuid() != 0, reason="NO ROOT: nobody can be somebody else here")
 MAKERS: dict[str, Callable[[Settings], object]] = {

@@ -34,6 +34,11 @@ from tests.integration.executing import KERNEL_ONLY
 from tests.web.by_hand import Worker
 from tests.web.served import Page
 
+pytestmark = pytest.mark.promise(
+    "S13",
+    "a hostile parameter reaches the kernel as it was or is refused everywhere; ids lead nowhere else",
+)
+
 UGLY = (
     *TEXTS,
     *KEYS,

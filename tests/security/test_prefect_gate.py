@@ -17,6 +17,8 @@ from flows.prefect_app import NAMES, is_own
 from pipeline_lib.services import prefect
 from pipeline_lib.settings import PROJECT, Settings
 
+pytestmark = pytest.mark.promise("S7", "no foreign web page reads or changes anything in Prefect")
+
 FLOW = json.dumps({"name": "made-by-a-foreign-page"}).encode()
 FOREIGN = {
     "another page's origin": {"Origin": "http://attacker.example"},

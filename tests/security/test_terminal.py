@@ -14,6 +14,8 @@ from pipeline_lib.tracking.models import PipelineEvent
 from pipeline_lib.workbench import panel_view
 from tests.hostile import TEXTS
 
+pytestmark = pytest.mark.promise("S12", "data show as text on terminals and in the control panel")
+
 OBEYED = ("\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\r", "\x08", "\ud800", "\u202e", "[red]x[/red]", "[/]", ":boom:")
 
 

@@ -16,6 +16,10 @@ from pipeline_lib.web.server import serve
 from tests.web.by_hand import Worker
 from tests.web.served import Page, form_token, served
 
+pytestmark = pytest.mark.promise(
+    "S6", "foreign hosts and origins are refused; changes want a token; with one set nobody reads without it"
+)
+
 TOKEN = "a-token-of-people-who-may-read"
 JSON = {"Content-Type": "application/json"}
 

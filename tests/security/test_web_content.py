@@ -17,6 +17,10 @@ from pipeline_lib.tracking.runs import OwnedRun
 from tests.web.by_hand import Worker
 from tests.web.served import Page, form_token
 
+pytestmark = pytest.mark.promise(
+    "S10", "data show as text on the page; reports are shut in; files come by id only; sizes and starts have bounds"
+)
+
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><svg onload=alert(3)>"
 JSON = {"Content-Type": "application/json"}
 

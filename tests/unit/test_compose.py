@@ -35,12 +35,14 @@ def test_a_service_is_watched_restarted_and_pinned(name: str) -> None:
     assert not service["image"].endswith(":latest")
 
 
+@pytest.mark.promise("S4", "everything listens on loopback only")
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_is_published_on_loopback_only(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
     assert "network_mode" not in SERVICES[name]
 
 
+@pytest.mark.promise("S5", "passwords that everybody knows are refused off loopback, and none has a default")
 def test_every_password_is_asked_for_and_none_has_a_default() -> None:
     variables = dict(re.findall(r"\$\{([A-Z_]+)([^}]*)\}", TEXT))
     required = {name for name, rest in variables.items() if rest.startswith(":?")}

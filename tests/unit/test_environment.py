@@ -27,6 +27,7 @@ def _conda() -> dict[str, Any]:
     return document
 
 
+@pytest.mark.promise("S16", "what is committed holds no secret, no path of a machine, no address; the lock has hashes")
 def test_the_lock_holds_hashes_for_everything_and_no_address() -> None:
     assert "://" not in LOCK
     blocks = re.split(r"\n(?=\S)", LOCK.strip())

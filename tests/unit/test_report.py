@@ -58,6 +58,7 @@ def test_run_parameters_and_seconds_stand_at_the_top(tmp_path):
     assert ATTACK not in html
 
 
+@pytest.mark.promise("S11", "data show as text in reports and figures")
 @pytest.mark.parametrize(
     "output",
     [
@@ -82,6 +83,7 @@ def test_an_attack_in_an_output_does_not_become_active(output, tmp_path):
     assert not re.search(r"<[^>]*\son(error|load)\s*=", html)
 
 
+@pytest.mark.promise("S11", "data show as text in reports and figures")
 @pytest.mark.parametrize(
     "fragment",
     [
@@ -132,6 +134,7 @@ def test_markdown_is_rendered_without_what_does_not_belong_there():
     assert "javascript" not in html
 
 
+@pytest.mark.promise("S11", "data show as text in reports and figures")
 def test_data_cannot_end_the_block_it_stands_in():
     block = data_block({"a": "</script><!--<script>\u2028&"})
     assert not set("<>&\u2028") & set(block)
