@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import shlex
+import shutil
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -50,6 +51,12 @@ class PatientWorker(ProcessWorker, abc.ABC):
 
     job_configuration = Job
     ending = False
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        try:
+            await super().__aexit__(*exc_info)
+        finally:  # Prefect does it only when nothing ends it from outside
+            shutil.rmtree(self._runner._tmp_dir, ignore_errors=True)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         if self.ending or not self._has_successfully_synced:
