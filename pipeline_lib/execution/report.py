@@ -19,16 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from nbformat import NotebookNode
 from plotly.offline import get_plotlyjs
 
 from pipeline_lib.artefacts import written_whole
+from pipeline_lib.execution.report_contents import ASSETS, templates
 from pipeline_lib.execution.report_outputs import OutputRenderer, code_html, highlight_style, text_html
 from pipeline_lib.execution.report_summary import Summary, head_of, summary_of
 
-_ASSETS = Path(__file__).parent / "report_assets"
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 _WORDS = {
     "completed": ("Completed", "good"),
@@ -88,17 +87,20 @@ def render_report(notebook: NotebookNode | Path, target: Path) -> Path:
 
 
 def _html(page: Page, *, with_figures: bool) -> str:
-    templates = Environment(loader=FileSystemLoader(_ASSETS), autoescape=True, undefined=StrictUndefined)
-    style = f"{(_ASSETS / 'report.css').read_text()}\n{highlight_style()}"
-    loader = (_ASSETS / "figures.js").read_text()
+    style = f"{(ASSETS / 'report.css').read_text()}\n{highlight_style()}"
+    loader = (ASSETS / "figures.js").read_text()
     library, library_hash = _library() if with_figures else ("", "")
     scripts = f"{_hash(loader)} {library_hash}" if with_figures else "'none'"
-    return templates.get_template("report.html.j2").render(
-        page=page,
-        policy=_policy(scripts, _hash(style)),
-        style=Markup(style),
-        loader=Markup(loader),
-        library=Markup(library),
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            policy=_policy(scripts, _hash(style)),
+            style=Markup(style),
+            loader=Markup(loader),
+            library=Markup(library),
+        )
     )
 
 

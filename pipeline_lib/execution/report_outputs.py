@@ -25,6 +25,7 @@ from pygments.lexers import PythonLexer
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 BUDGET_BYTES = 2_400_000
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:")
 _SCHEMES = {"http", "https", "mailto", "data"}
 _PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+")
 _FORMATTER = HtmlFormatter(nowrap=True)
@@ -33,9 +34,11 @@ _LEFT_OUT = "Left out of the report because of its size ({size:,} characters); t
 
 
 def _attribute(tag: str, attribute: str, value: str) -> str | None:
-    """Let pictures only hold their own bytes, and links only lead where a person can go."""
+    """Let pictures only hold their own bytes, and links only lead where a person can go: no file lies beside us."""
     if (tag, attribute) == ("img", "src"):
         return value if _PICTURE.fullmatch(value) else None
+    if attribute == "href" and not _SCHEME.match(value):
+        return None
     if value.strip().lower().startswith("data:"):
         return None
     return value

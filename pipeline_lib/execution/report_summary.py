@@ -8,16 +8,7 @@ from pathlib import Path
 
 from pipeline_lib.artefacts import MANIFEST, Manifest
 from pipeline_lib.errors import ManifestBroken
-from pipeline_lib.stages.chain import STAGES, Stage
-
-
-@dataclass(frozen=True)
-class StageLink:
-    """One of the run's five reports: its title, its place as seen from this report, whether it is this one."""
-
-    title: str
-    place: str
-    is_here: bool
+from pipeline_lib.execution.report_contents import StageLink, contents_of, stage_of
 
 
 @dataclass(frozen=True)
@@ -35,10 +26,10 @@ class Summary:
 
 def summary_of(report: Path, pipeline_id: str) -> Summary:
     """Return what stands beside `report`: the manifest that its stage has left, if it has, and the other stages."""
-    stage = next((each for each in STAGES if folder_name(each) == report.parent.name), None)
+    stage = stage_of(report)
     if stage is None:
         return Summary()
-    links = tuple(StageLink(each.title, f"../{folder_name(each)}/report.html", each is stage) for each in STAGES)
+    links = contents_of(report)
     command = f"workbench open {pipeline_id} {stage.name}" if pipeline_id else ""
     try:
         manifest = Manifest.read(report.parent) if (report.parent / MANIFEST).exists() else None
@@ -50,11 +41,6 @@ def summary_of(report: Path, pipeline_id: str) -> Summary:
     borders = manifest.details.get("conservation", [])
     equations = tuple((str(each["name"]), f"{each['left']:,}", bool(each["holds"])) for each in borders)
     return Summary(links, counts, equations, command)
-
-
-def folder_name(stage: Stage) -> str:
-    """Return the name of a stage's folder within its run's."""
-    return f"{STAGES.index(stage) + 1:02}_{stage.name}"
 
 
 def head_of(source: str) -> str:

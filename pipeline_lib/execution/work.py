@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +11,7 @@ import stamina
 
 from pipeline_lib.errors import LeaseLost, RunCancelled, WorkbenchError
 from pipeline_lib.execution.recording import complete_run
+from pipeline_lib.execution.report_contents import renew_contents
 from pipeline_lib.execution.resources import Resources
 from pipeline_lib.execution.resume import reuse_proven
 from pipeline_lib.execution.reuse import reuse_former
@@ -21,6 +23,7 @@ from pipeline_lib.tracking.lease import Watch, held_lease
 from pipeline_lib.tracking.runs import claim_run
 from pipeline_lib.tracking.states import RunStatus, StageStatus
 
+log = logging.getLogger(__name__)
 RETRIES = 2
 RETRY_SECONDS = 2.0
 
@@ -48,6 +51,7 @@ def work_run(work: RunAtWork, execute: Execute) -> None:
             if stage.name not in done:
                 _pass_or_execute(work, stage, execute)
         complete_run(work.run, work.folder)
+        _renew_contents(work)
     except LeaseLost:
         raise
     except BaseException as error:
@@ -89,5 +93,14 @@ def _pass_or_execute(work: RunAtWork, stage: Stage, execute: Execute) -> None:
 def _end_badly(work: RunAtWork, error: BaseException) -> None:
     cancelled = work.watch.stop.is_set()
     work.run.end_badly(RunStatus.CANCELLED if cancelled else RunStatus.FAILED, error_record(error))
+    _renew_contents(work)
     if cancelled and isinstance(error, WorkbenchError):
         raise RunCancelled(f"run {work.run.pipeline_id} was cancelled") from error
+
+
+def _renew_contents(work: RunAtWork) -> None:
+    """Let the run's reports lead to each other; a disk without room leaves them as they are, which is true, too."""
+    try:
+        renew_contents(work.folder)
+    except OSError as error:
+        log.warning("contents of reports not renewed", extra={"error_type": type(error).__name__})

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse
+from starlette.exceptions import HTTPException
 
 from pipeline_lib.parameters import StageName
 from pipeline_lib.web import files, schemas
@@ -64,6 +65,17 @@ def report(context: InContext, pipeline_id: RunId, stage: Stage, attempt: Attemp
     folder = context.settings.run_folder(pipeline_id)
     path = files.own_file(folder, stage, files.report_path(folder, stage, number))
     return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": _SANDBOX})
+
+
+@router.get("/runs/{pipeline_id}/stages/{folder}/{name}.html", include_in_schema=False)
+def linked_report(context: InContext, pipeline_id: RunId, folder: str, name: str) -> FileResponse:
+    """Show the report that another leads to, by the link that holds on disk: ../03_process/report.attempt-2.html."""
+    run = context.settings.run_folder(pipeline_id)
+    stage = next((each for each in StageName if run.stage(each).name == folder), None)
+    if stage is None:
+        raise HTTPException(404, "no stage has such a folder")
+    known = {files.report_path(run, stage, each).stem: each for each in _left(context, pipeline_id, stage).reports}
+    return report(context, pipeline_id, stage, known.get(name, 0))
 
 
 @router.get("/runs/{pipeline_id}/stages/{stage}/notebook", response_class=FileResponse, responses=_file(_DATA))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from pipeline_lib.artefacts import Manifest
+from pipeline_lib.artefacts import Manifest, RunFolder
 from pipeline_lib.execution.report import render_report
+from pipeline_lib.execution.report_contents import renew_contents
 from pipeline_lib.execution.report_summary import head_of, summary_of
 from pipeline_lib.parameters import StageName
 from tests.unit.test_report import executed
@@ -18,8 +20,8 @@ RUN = "20261123t083012_a1b2c3"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The folder of an ingestion with its manifest."""
-    folder = tmp_path / "02_ingest"
-    folder.mkdir()
+    folder = RunFolder(tmp_path, RUN).stage(StageName.INGEST)
+    folder.mkdir(parents=True)
     Manifest(
         pipeline_id=RUN,
         stage=StageName.INGEST,
@@ -33,6 +35,10 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def links(report: Path) -> list[str]:
+    return re.findall(r'href="(\.\./[^"]*)"', report.read_text())
+
+
 def test_counts_and_conservation_stand_at_the_top_as_text(folder: Path) -> None:
     html = render_report(executed(parameters={"pipeline_id": RUN}), folder / "report.html").read_text()
     top = html[: html.index("<main>")]
@@ -40,11 +46,26 @@ def test_counts_and_conservation_stand_at_the_top_as_text(folder: Path) -> None:
     assert "✓ read = &lt;b&gt;x&lt;/b&gt;: 12,345" in top
 
 
-def test_a_report_leads_to_the_other_four_by_files_beside_it(folder: Path) -> None:
+def test_a_report_leads_to_those_of_the_others_that_have_one_and_to_no_other(folder: Path) -> None:
+    other = folder.parent / "01_generate"
+    other.mkdir()
+    render_report(executed(), other / "report.html")
     html = render_report(executed(), folder / "report.html").read_text()
-    for other in ("01_generate", "03_process", "04_transform", "05_export"):
-        assert f'href="../{other}/report.html"' in html
+    assert links(folder / "report.html") == ["../01_generate/report.html"]
     assert '<b aria-current="page">Ingest</b>' in html
+    assert '<span title="It has left no report">Export</span>' in html
+
+
+def test_once_the_run_has_ended_earlier_reports_lead_to_later_ones_and_to_the_newest_attempt(folder: Path) -> None:
+    run = RunFolder(folder.parent.parent.parent, RUN)
+    first = render_report(executed(), run.stage(StageName.INGEST) / "report.html")
+    second = render_report(executed(), run.stage(StageName.INGEST) / "report.attempt-2.html")
+    render_report(executed(), run.stage(StageName.PROCESS) / "report.html")
+    before = first.read_text()
+    renew_contents(run)
+    assert links(first) == ["../02_ingest/report.attempt-2.html", "../03_process/report.html"]
+    assert links(second) == ["../03_process/report.html"]
+    assert before.partition("</nav>")[2] == first.read_text().partition("</nav>")[2]
 
 
 def test_the_command_that_opens_the_stage_is_told(folder: Path) -> None:

@@ -192,6 +192,23 @@ def test_the_files_of_a_run_are_listed_and_each_can_be_fetched(page: Page, worke
 
 
 @pytest.mark.parametrize(
+    ("link", "status"),
+    [
+        ("02_ingest/report.html", 200),
+        ("02_ingest/report.attempt-2.html", 404),
+        ("02_ingest/notebook.html", 404),
+        ("06_nothing/report.html", 404),
+    ],
+)
+def test_a_report_is_found_by_the_link_in_another(page: Page, worker: Worker, link: str, status: int) -> None:
+    run = worker.completed()
+    with page.client() as client:
+        answer = client.get(f"{RUNS}/{run.pipeline_id}/stages/{link}")
+    assert answer.status_code == status
+    assert ("sandbox" in answer.headers["content-security-policy"]) == (status == 200)
+
+
+@pytest.mark.parametrize(
     ("asked", "status", "content"),
     [
         ("bytes=0-9", 206, slice(0, 10)),

@@ -203,6 +203,8 @@ def test_a_report_draws_its_figures_inside_its_sandbox(
         opened.locator("#stage-ingest").get_by_role("link", name="Report").click()
         expect(opened.locator(".plot.drawn .main-svg").first).to_be_visible()
         assert opened.evaluate("() => { try { return localStorage.length } catch { return 'shut' } }") == "shut"
+        opened.get_by_role("link", name="Generate", exact=True).click()
+        expect(opened.locator("[aria-current=page]")).to_have_text("Generate")
     assert {each.split("/")[2] for each in asked if each.startswith("http")} == {f"127.0.0.1:{page.port}"}
 
 
