@@ -40,7 +40,9 @@ def _picture(document: Mapping[str, Any]) -> RenderableType:
     for heading in ("records", "rejects", "stages", "models"):
         if document[heading]:
             parts += [Text(), _table(heading, document[heading])]
-    return Group(*parts, Text(), _shifts(document["shifts"]))
+    if document["shifts"]:
+        parts += [Text(), _shifts(document["shifts"])]
+    return Group(*parts)
 
 
 def _table(heading: str, rows: Sequence[Mapping[str, Any]]) -> Table:

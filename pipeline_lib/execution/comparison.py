@@ -7,14 +7,15 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Engine
+from sqlalchemy import Engine, column, func, inspect, select, table
 
-from pipeline_lib.artefacts import RunFolder
+from pipeline_lib.artefacts import RunFolder, schema_of
 from pipeline_lib.execution.comparison_words import in_words
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
+from pipeline_lib.stages.mart_records import MART
 from pipeline_lib.stages.processed_files import ITEMS, PROCESSED
-from pipeline_lib.stages.shifts import shifts_between
+from pipeline_lib.stages.shifts import cramers_v, shifts_between
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.document import run_document
 
@@ -23,6 +24,7 @@ Row = dict[str, Any]
 _COMPARED = (
     "name", "category", "value", "quantity", "is_active", "customer_country", "total_value", "value_tier",
 )  # fmt: skip
+_RULED = ("pricing_tier", "is_high_value", "stock_status")  # what the rules of stage 4 make of the records
 _NOT_CHOSEN = {"reference_time"}  # the clock differs between any two runs
 
 
@@ -43,14 +45,15 @@ def compare_runs(engine: Engine, settings: Settings, first: str, second: str) ->
         "stages": _pairs(*({stage["name"]: stage["seconds"] for stage in each["stages"]} for each in (a, b))),
         "cells": _pairs(*(_cell_seconds(engine, each) for each in (first, second))),
         "models": _pairs(*(_model_seconds(each) for each in (stages_a, stages_b))),
-        "shifts": _shifts(settings, a, b),
+        "shifts": _shifts(engine, settings, a, b),
         "code": [*_versions(stages_a, stages_b), *_fingerprints(stages_a, stages_b)],
     }
     return {"words": in_words(document), **document}
 
 
 def _head(document: Row) -> Row:
-    return {name: document[name] for name in ("pipeline_id", "status", "trigger", "created_at", "seconds")}
+    known = {name: document[name] for name in ("pipeline_id", "status", "trigger", "created_at", "seconds")}
+    return known | {"error": (document["error"] or {}).get("message")}
 
 
 def _manifests(engine: Engine, pipeline_id: str) -> dict[str, Row]:
@@ -104,15 +107,32 @@ def _model_seconds(manifests: Mapping[str, Row]) -> dict[str, float | None]:
     return {model["name"]: model["seconds"] for model in models}
 
 
-def _shifts(settings: Settings, a: Row, b: Row) -> list[Row]:
-    tables = [_records(settings.run_folder(each["pipeline_id"]), each) for each in (a, b)]
-    if tables[0] is None or tables[1] is None:
-        return []
+def _shifts(engine: Engine, settings: Settings, a: Row, b: Row) -> list[Row]:
+    ids = [each["pipeline_id"] for each in (a, b)]
+    one, other = (_records(settings.run_folder(each["pipeline_id"]), each) for each in (a, b))
+    found = shifts_between(one, other) if one is not None and other is not None else []
+    ruled = [_ruled(engine, each) for each in ids]
+    found += [
+        cramers_v(name, *(each[name] for each in ruled)) for name in _RULED if all(each.get(name) for each in ruled)
+    ]
     return [
         {"column": each.column, "measure": each.measure, "value": round(each.value, 4), "size": each.size}
         | {"strength": round(each.strength, 3), "a": each.a, "b": each.b}
-        for each in shifts_between(tables[0], tables[1])
+        for each in sorted(found, key=lambda shift: -shift.strength)
     ]
+
+
+def _ruled(engine: Engine, pipeline_id: str) -> dict[str, dict[object, int]]:
+    """Return the records of each value that a rule gives, by column; nothing where the run has no marts."""
+    mart = table(MART, schema=schema_of(pipeline_id))
+    if not inspect(engine).has_table(MART, schema=mart.schema):
+        return {}
+    counts: dict[str, dict[object, int]] = {}
+    with engine.connect() as connection:
+        for name in _RULED:
+            query: Any = select(column(name), func.count()).select_from(mart).group_by(column(name))
+            counts[name] = {row[0]: row[1] for row in connection.execute(query)}
+    return counts
 
 
 def _records(folder: RunFolder, document: Row) -> pl.LazyFrame | None:

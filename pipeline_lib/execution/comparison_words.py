@@ -28,6 +28,9 @@ def _outcome(document: Row) -> Iterator[tuple[float, str]]:
     a, b = document["runs"]["a"], document["runs"]["b"]
     if a["status"] != b["status"]:
         yield 100.0, f"run a is {a['status']}, run b is {b['status']}."
+    for name, run in (("a", a), ("b", b)):
+        if run["error"]:
+            yield 99.0, f"run {name} ended with: {run['error']}"
 
 
 def _records(document: Row) -> Iterator[tuple[float, str]]:
@@ -63,15 +66,17 @@ def _shifts(document: Row) -> Iterator[tuple[float, str]]:
     strongest = list(named.values())[:_LISTED]
     if strongest:
         told = "; ".join(
-            f"{row['column']} ({row['size']}: {row['measure']} {row['value']:.2f}, {row['a']} to {row['b']})"
+            f"{row['column']} ({row['size']}, {row['measure']} {row['value']:.2f}: {row['a']} in a, {row['b']} in b)"
             for row in strongest
         )
         yield strongest[0]["strength"], f"distributions have shifted: {told}."
 
 
 def _seconds(document: Row) -> Iterator[tuple[float, str]]:
-    a, b = (document["runs"][run]["seconds"] for run in "ab")
-    if not a or not b:
+    """Compare how long runs took that ended alike: one that failed half way is no faster."""
+    runs = document["runs"]
+    a, b = (runs[run]["seconds"] for run in "ab")
+    if not a or not b or runs["a"]["status"] != runs["b"]["status"]:
         return
     stages = [row for row in document["stages"] if row["change"] is not None]
     slowest = max(stages, key=lambda row: row["change"] * (1 if b > a else -1), default=None)

@@ -15,7 +15,7 @@ Words
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log, sqrt
+from math import isfinite, log, sqrt
 
 import numpy as np
 import polars as pl
@@ -66,11 +66,15 @@ def _shifts(a: pl.LazyFrame, b: pl.LazyFrame, name: str, is_number: bool) -> lis
     values = [table.select(pl.col(name).cast(pl.Float64)).drop_nulls().collect()[name] for table in (a, b)]
     if any(len(each) < 2 for each in values):
         return []
-    return [hedges_g(name, *values), stability_index(name, *values)]
+    found = [hedges_g(name, *values), stability_index(name, *values)]
+    return [each for each in found if isfinite(each.value)]
 
 
 def hedges_g(name: str, a: pl.Series, b: pl.Series) -> Shift:
-    """Return Hedges' g of two samples of at least two numbers each; 0 where neither varies and both agree."""
+    """Return Hedges' g of two samples of at least two numbers each.
+
+    Where neither varies it is 0 if both agree, else infinite: then only the stability index can say how far.
+    """
     freedom = len(a) + len(b) - 2
     pooled = sqrt(((len(a) - 1) * _variance(a) + (len(b) - 1) * _variance(b)) / freedom)
     distance = _mean(b) - _mean(a)
@@ -112,7 +116,7 @@ def cramers_v(name: str, a: dict[object, int], b: dict[object, int]) -> Shift:
 
 def _commonest(counts: dict[object, int]) -> str:
     value, count = max(counts.items(), key=lambda item: (item[1], str(item[0])))
-    return f"{value} {count / sum(counts.values()):.1%}"
+    return f"commonest {value}, {count / sum(counts.values()):.1%}"
 
 
 def _mean(values: pl.Series) -> float:

@@ -60,3 +60,8 @@ def test_an_empty_table_has_no_shifts() -> None:
     empty = pl.LazyFrame({"x": [], "y": []}, schema={"x": pl.Float64, "y": pl.String})
     full = pl.LazyFrame({"x": [1.0, 2.0], "y": ["a", "b"]})
     assert shifts_between(empty, full) == []
+
+
+def test_columns_of_one_value_each_have_an_effect_that_json_can_hold() -> None:
+    found = shifts_between(pl.LazyFrame({"x": [5.0] * 50}), pl.LazyFrame({"x": [6.0] * 50}))
+    assert [(shift.measure, shift.size) for shift in found] == [("PSI", "large")]
