@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -40,11 +41,11 @@ def deploy(client: SyncPrefectClient) -> None:
         client.update_deployment(known.id, DeploymentUpdate(**settings))
 
 
-def form() -> dict[str, Any]:
-    """Return the JSON schema of the flow's parameters, with the descriptions that Prefect reads from nowhere else."""
-    schema: dict[str, Any] = pipeline.parameters.model_dump(exclude_unset=True)
+def form(flow: Flow[..., Any] = pipeline, model: type[RunParameters] = RunParameters) -> dict[str, Any]:
+    """Return the JSON schema of a flow's parameters, with the descriptions that Prefect reads from nowhere else."""
+    schema: dict[str, Any] = flow.parameters.model_dump(exclude_unset=True)
     fields = schema["properties"]
-    for name, field in RunParameters.model_fields.items():
+    for name, field in model.model_fields.items():
         fields[name]["description"] = field.description
     fields["pipeline_id"]["description"] = _PIPELINE_ID
     return schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -76,24 +76,6 @@ def grouped(names: list[str]) -> dict[str, list[str]]:
 def run_form(model: type[RunParameters] = RunParameters) -> ParameterForm:
     """Return the form of a whole run."""
     return ParameterForm(model)
-
-
-def tuning_form(
-    model: type[StageParameters], namespace: MutableMapping[str, Any], names: tuple[str, ...] = ()
-) -> widgets.VBox:
-    """Return a form whose inputs set the variables of their names in `namespace`.
-
-    What the model refuses is said at the input and leaves the variables as they were.
-    """
-    form = ParameterForm(model, namespace, names)
-
-    def take_over() -> None:
-        checked = form.checked()
-        if checked is not None:
-            namespace.update({name: getattr(checked, name) for name in form.fields})
-
-    form.on_change(take_over)
-    return form.rows()
 
 
 def _unreadable(path: str) -> dict[str, str]:

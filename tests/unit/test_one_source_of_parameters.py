@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Annotated
 
+import nbformat
 import pytest
 import typer
 from prefect import flow
-from prefect.utilities.callables import parameter_schema
 from pydantic import Field
 from typer.testing import CliRunner
 
+from flows.deployment import form
 from flows.form import with_fields_of
 from pipeline_lib.cli.options import parameter_options
 from pipeline_lib.parameters import GenerateParameters, RunParameters
@@ -37,9 +39,9 @@ class WiderRunParameters(RunParameters):
 
 
 def test_it_is_in_the_form_of_the_control_panel_with_its_words_bounds_and_refusal() -> None:
-    form = run_form(WiderRunParameters)
-    field = form.fields["pieces"]
-    assert (field.value, form.checked()) == (3, WiderRunParameters())
+    panel = run_form(WiderRunParameters)
+    field = panel.fields["pieces"]
+    assert (field.value, panel.checked()) == (3, WiderRunParameters())
     assert f"{WORDS} · 1 to 9" in field.row.children[0].children[-1].value
     field.entry.value = 10
     assert "less than or equal to 9" in field.problem.value
@@ -62,10 +64,10 @@ def test_it_is_an_option_of_the_command_line_with_its_words_and_default() -> Non
 def test_it_is_in_the_schema_from_which_prefect_makes_its_form() -> None:
     @flow
     @with_fields_of(WiderRunParameters)
-    def wider(**given: object) -> None: ...
+    def wider(pipeline_id: str = "", **given: object) -> None: ...
 
-    schema = parameter_schema(wider).model_dump()["properties"]["pieces"]
-    assert (schema["default"], schema["minimum"], schema["maximum"]) == (3, 1, 9)
+    schema = form(wider, WiderRunParameters)["properties"]["pieces"]
+    assert (schema["default"], schema["minimum"], schema["maximum"], schema["description"]) == (3, 1, 9, WORDS)
 
 
 def test_it_is_in_the_form_of_the_page() -> None:
@@ -75,7 +77,13 @@ def test_it_is_in_the_form_of_the_page() -> None:
     assert WORDS in field.help
 
 
-def test_a_notebook_whose_parameters_cell_lacks_it_is_found_out() -> None:
-    check_parameters_cell(NOTEBOOKS / "01_generate.ipynb", GenerateParameters)
+def test_a_notebook_has_it_in_its_parameters_cell_or_is_found_out(tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOKS / "01_generate.ipynb", as_version=4)
+    copy = tmp_path / "01_generate.ipynb"
     with pytest.raises(AssertionError, match="pieces"):
         check_parameters_cell(NOTEBOOKS / "01_generate.ipynb", WiderGenerateParameters)
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    cell.source += f"\npieces: int = 3  # {WORDS}"
+    nbformat.write(notebook, copy)
+    check_parameters_cell(copy, WiderGenerateParameters)
+    assert WiderGenerateParameters.from_variables({"pieces": 4, "other": 1}).pieces == 4

@@ -9,7 +9,10 @@ import pytest
 
 from pipeline_lib.parameters import GenerateParameters, RunParameters
 from pipeline_lib.workbench.fields import two_digits
-from pipeline_lib.workbench.form import ParameterForm, grouped, run_form, tuning_form
+from pipeline_lib.workbench.form import ParameterForm, grouped, run_form
+from pipeline_lib.workbench.tryouts import generation_preview
+
+HERE = {"records": 10, "seed": 1}
 
 
 def slider_of(form: ParameterForm, name: str) -> widgets.Widget:
@@ -75,11 +78,12 @@ def test_a_place_on_the_slider_means_two_digits(value: float, rounded: int) -> N
     assert two_digits(value) == rounded
 
 
-def test_a_tuning_form_sets_the_variables_of_its_notebook_once_they_are_right() -> None:
-    namespace = {"records": 10, "seed": 1}
-    rows = tuning_form(GenerateParameters, namespace, ("records", "seed")).children
-    entries = [row.children[0].children[-2] for row in rows]
-    entries[0].value = -1
-    assert namespace == {"records": 10, "seed": 1}
-    entries[0].value = 20
-    assert namespace == {"records": 20, "seed": 1}
+def test_the_preview_of_stage_1_sets_the_variables_of_its_notebook_once_they_are_right() -> None:
+    namespace = {**HERE}
+    rows = generation_preview(namespace).children[0].children
+    entry = rows[0].children[0].children[-2]
+    assert namespace == {**GenerateParameters().model_dump(exclude={"distributed_threshold", "reference_time"}), **HERE}
+    entry.value = -1
+    assert namespace["records"] == 10
+    entry.value = 20
+    assert namespace["records"] == 20
