@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,8 @@ from pipeline_lib.settings import NOTEBOOKS
 from pipeline_lib.stages.chain import stage_named
 from pipeline_lib.tracking import queries
 
+_LINK = re.compile(r"\]\(([0-9]{2}_\w+\.ipynb)\)")
+
 
 def open_copy(engine: Engine, pipeline_id: str, stage: StageName, folder: Path) -> Path:
     """Write the stage's notebook with this run's parameters injected into `folder` and return its path.
@@ -27,6 +30,9 @@ def open_copy(engine: Engine, pipeline_id: str, stage: StageName, folder: Path) 
     parameters = RunParameters.checked(run["parameters"]).for_stage(stage).model_dump()
     notebook = inject(read_notebook(NOTEBOOKS / chosen.notebook), {"pipeline_id": pipeline_id, **parameters})
     row = next(each for each in queries.stage_rows(engine, pipeline_id) if each["name"] == stage)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _LINK.sub(r"](../notebooks/\1)", cell.source)
     notebook.cells.insert(0, new_markdown_cell(_about(run["id"], row), id="opened"))
     notebook.metadata.pop("papermill", None)
     target = folder / f"{RunFolder(folder, pipeline_id).stage(stage).name}_of_{pipeline_id}.ipynb"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -13,6 +13,7 @@ from pipeline_lib.tracking import queries
 from pipeline_lib.workbench.kernel import kernel_services
 
 _NEWEST = "the newest that has the input"
+_chosen: dict[str, str] = {}  # by variable, as long as the kernel lives: all cells can be run again with the choice
 _LAYOUT = widgets.Layout(width="44em")
 
 
@@ -22,32 +23,32 @@ def run_chooser(stage: StageName, namespace: MutableMapping[str, Any]) -> widget
     Runs that a process is working on are left out: they are watched in 00_workbench.
     """
     runs = queries.runs_ready_for(kernel_services().engine, stage_before(stage))
-    known = [row["id"] for row in runs]
-    present = namespace.get("pipeline_id", "")
-    options = [(_NEWEST, ""), *((_words(row), row["id"]) for row in runs)]
-    if present and present not in known:
-        options.append((present, present))
-    chooser = widgets.Dropdown(options=options, value=present, description="Work on run", layout=_LAYOUT)
-    chooser.style.description_width = "7em"
+    chooser = _list_of(runs, _NEWEST, namespace, "pipeline_id")
+    chooser.description, chooser.style.description_width = "Work on run", "7em"
     chooser.add_class("workbench-chooser")
-    chooser.observe(lambda change: namespace.update(pipeline_id=change["new"]), names="value")
     return chooser
 
 
 def runs_chooser(namespace: MutableMapping[str, Any], names: tuple[str, ...]) -> widgets.VBox:
     """Return one list of all runs for each of the variables named, e.g. the two sides of a comparison."""
     runs = queries.runs_ready_for(kernel_services().engine, before=None, limit=50)
-    options = [("chosen by the cells below", ""), *((_words(row), row["id"]) for row in runs)]
-    known = {value for _, value in options}
-    lists = []
-    for name in names:
-        present = namespace.get(name, "")
-        each = widgets.Dropdown(
-            options=options, value=present if present in known else "", description=name, layout=_LAYOUT
-        )
-        each.observe(lambda change, name=name: namespace.update({name: change["new"]}), names="value")
-        lists.append(each)
-    return widgets.VBox(lists)
+    return widgets.VBox([_list_of(runs, "chosen by the cells below", namespace, name) for name in names])
+
+
+def _list_of(runs: list[queries.Row], without: str, namespace: MutableMapping[str, Any], name: str) -> widgets.Dropdown:
+    """Return a list that sets one variable, to begin with to what was chosen before its parameters cell ran again."""
+    present = namespace.get(name) or _chosen.get(name, "")
+    options = [(without, ""), *((_words(row), row["id"]) for row in runs)]
+    if present not in {value for _, value in options}:
+        options.append((present, present))
+    namespace[name] = present
+
+    def choose(change: Mapping[str, str]) -> None:
+        namespace[name] = _chosen[name] = change["new"]
+
+    chooser = widgets.Dropdown(options=options, value=present, description=name, layout=_LAYOUT)
+    chooser.observe(choose, names="value")
+    return chooser
 
 
 def _words(run: queries.Row) -> str:

@@ -22,6 +22,7 @@ from pipeline_lib.settings import Settings
 STARTED_BY = "WORKBENCH_STARTED_BY"
 _COMMAND = Path(sys.executable).with_name("workbench")
 _LAST_WORDS = 4_000
+_COLOURS = {"FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLORS"}
 
 
 @dataclass(frozen=True)
@@ -79,4 +80,6 @@ def _launch(arguments: list[str], settings: Settings) -> Launch:
 
 
 def _environment(key: str, settings: Settings) -> Mapping[str, str]:
-    return {**os.environ, "WORKBENCH_HOME": str(settings.home), STARTED_BY: f"panel:{key}"}
+    """Return this kernel's environment; it asks for colours, which have no place in a file."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _COLOURS}
+    return {**inherited, "WORKBENCH_HOME": str(settings.home), STARTED_BY: f"panel:{key}"}

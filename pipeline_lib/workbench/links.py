@@ -27,6 +27,7 @@ def stage_files(settings: Settings, pipeline_id: str) -> dict[str, list[Path]]:
     """Return a run's executed notebooks and reports, newest attempt last, by the name of their stage's folder."""
     found: dict[str, list[Path]] = {}
     for pattern in ("notebook*.ipynb", "report*.html"):
-        for path in sorted(settings.run_folder(pipeline_id).path.glob(f"*/{pattern}")):
+        paths = settings.run_folder(pipeline_id).path.glob(f"*/{pattern}")
+        for path in sorted(paths, key=lambda path: (path.parent, len(path.name), path.name)):
             found.setdefault(path.parent.name, []).append(path)
     return found

@@ -60,6 +60,7 @@ class Panel:
         self.chooser = widgets.Dropdown(description="Look at run", style={"description_width": "initial"})
         self.chooser.layout.width = "34em"
         self.view = RunView(self._engine, settings, self._seen)
+        self.chooser.observe(self._chosen, names="value")
         self.form.on_change(self._judge)
         self.widget = self._arranged()
         self._judge()
@@ -134,8 +135,8 @@ class Panel:
         """Read the history anew and show this run."""
         figures = queries.key_figures(self._engine, _HISTORY)
         self.history.value = panel_view.history_html(figures)
-        self.chooser.unobserve_all("value")
-        self.chooser.index = None  # else a list whose first entry is chosen again shows none as chosen
+        self.chooser.unobserve(self._chosen, names="value")
+        self.chooser.index = None  # else new options choose the first by themselves
         self.chooser.options = [(f"{row['pipeline_id']} · {row['trigger']}", row["pipeline_id"]) for row in figures]
         self.chooser.value = pipeline_id
         self.chooser.observe(self._chosen, names="value")

@@ -73,9 +73,10 @@ def test_the_failing_cell_of_a_failed_run_fails_again_the_same_way(workbench: Wo
     error = failed["error"]
     opened = Path(workbench.json("open", failed["pipeline_id"], "ingest")["notebook"])
     with stepping(opened, settings.home) as notebook:
-        told = notebook.client.nb.cells[0].source
+        told, linked = (notebook.client.nb.cells[place].source for place in (0, -2))
         cell = notebook.run_until_it_fails()
     assert f"It ended in cell {error['cell']} of the executed notebook with `TooManyRejects`" in told
+    assert "(../notebooks/03_process.ipynb)" in linked
     assert cell.source == error["source"]
     raised = next(output for output in cell.outputs if output["output_type"] == "error")
     assert (raised["ename"], raised["evalue"]) == (error["name"], error["value"])
