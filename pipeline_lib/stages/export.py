@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -99,7 +100,16 @@ def _head(output: Output, count: int) -> dict[str, Any]:
 def _counted(batches: Iterator[pa.RecordBatch], total: int, progress: Progress) -> Iterator[pa.RecordBatch]:
     done = 0
     progress(done, total)
-    for batch in batches:
+    for batch in _read_ahead(batches):
         yield batch
         done += batch.num_rows
         progress(done, total)
+
+
+def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Have the next batch read while the last one is encoded and written."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader") as reader:
+        waiting = reader.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = reader.submit(next, batches, None)
+            yield batch
