@@ -16,11 +16,13 @@ from typing import NoReturn
 from urllib.parse import quote
 
 from jupyter_server.serverapp import list_running_servers
+from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 from pipeline_lib.artefacts import private_folder
 from pipeline_lib.settings import NOTEBOOKS, Settings
 
 WORKSPACE = "workbench"
+_CONTENTS = "@jupyterlab/toc:plugin"
 PANEL = "notebooks/00_workbench.ipynb"
 _ASSETS = Path(__file__).with_name("lab_assets")
 
@@ -68,6 +70,7 @@ def lab_environment(settings: Settings) -> dict[str, str]:
         "WORKBENCH_LAB": str(lab_root(settings)),
         "JUPYTER_CONFIG_PATH": _before(_ASSETS, "JUPYTER_CONFIG_PATH"),
         "JUPYTER_PATH": _before(_ASSETS, "JUPYTER_PATH"),
+        "PATH": _before(Path(sys.executable).parent, "PATH"),  # `workbench` is there in JupyterLab's terminals
     }
 
 
@@ -91,11 +94,11 @@ def _before(folder: Path, variable: str) -> str:
 
 
 def _workspaces(settings: Settings, path: str) -> Path:
-    """Return the folder of layouts, with one for the workbench: files on the left, this notebook beside them."""
+    """Return the folder of layouts, with one for the workbench: files, this notebook, its contents."""
     folder = private_folder(settings.home / "lab-workspaces")
-    file = folder / f"{WORKSPACE}.jupyterlab-workspace"
-    if not file.exists():
-        file.write_text(json.dumps({"data": _layout(path), "metadata": {"id": WORKSPACE}}), "utf-8")
+    layouts = WorkspacesManager(str(folder))
+    if not layouts.load(WORKSPACE)["data"]:
+        layouts.save(WORKSPACE, json.dumps({"data": _layout(path), "metadata": {"id": WORKSPACE}}))
     return folder
 
 
@@ -103,7 +106,7 @@ def _layout(path: str) -> dict[str, object]:
     widget = f"notebook:{path}"
     dock = {"type": "tab-area", "currentIndex": 0, "widgets": [widget]}
     left = {"collapsed": False, "visible": True, "current": "filebrowser", "widgets": ["filebrowser"]}
-    right = {"collapsed": False, "visible": True, "current": "table-of-contents", "widgets": ["table-of-contents"]}
+    right = {"collapsed": False, "visible": True, "current": _CONTENTS, "widgets": [_CONTENTS]}
     areas = {
         "main": {"dock": dock, "current": widget},
         "left": left,

@@ -119,10 +119,10 @@ class Panel:
                 pause.wait(_LOOK_SECONDS)
                 found = find(launch.key)
             self._starting = None
+            self._judge()
             if found is None:
                 self.view.say(launch.last_words() or "It ended before there was a run.", alert=True)
                 self.cancel.disabled = True
-                self._judge()
             else:
                 self._look_back(found)
 
@@ -137,7 +137,10 @@ class Panel:
         self.history.value = panel_view.history_html(figures)
         self.chooser.unobserve(self._chosen, names="value")
         self.chooser.index = None  # else new options choose the first by themselves
-        self.chooser.options = [(f"{row['pipeline_id']} · {row['trigger']}", row["pipeline_id"]) for row in figures]
+        known = {row["pipeline_id"]: f"{row['pipeline_id']} · {row['trigger']}" for row in figures}
+        if pipeline_id:
+            known.setdefault(pipeline_id, pipeline_id)
+        self.chooser.options = [(words, each) for each, words in known.items()]
         self.chooser.value = pipeline_id
         self.chooser.observe(self._chosen, names="value")
         self.cancel.disabled = self.resume.disabled = True
@@ -158,12 +161,9 @@ class Panel:
             self._status = sight.document["status"]
             self._past = past_runs(self._engine)
             self.history.value = panel_view.history_html(queries.key_figures(self._engine, _HISTORY))
+            self._judge()
         self.cancel.disabled = sight.ended
         self.resume.disabled = not sight.ended or sight.document["status"] == RunStatus.COMPLETED
-        if sight.ended:
-            self._judge()
-        else:
-            self.start.disabled = True
 
 
 def _button(words: str, icon: str, style: str, action: Callable[[], None]) -> widgets.Button:

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from pipeline_lib.services.processes import accepts_connections, free_port
-from pipeline_lib.settings import PROJECT
+from pipeline_lib.settings import NOTEBOOKS, PROJECT
 from tests.e2e.conftest import WORKBENCH, Workbench
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -52,12 +52,12 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(workbench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(apart: Workbench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """`workbench lab` as a person starts it, on a port of its own."""
     port, pictures = free_port(), Path(os.environ.get("TEST_PICTURES", tmp_path_factory.mktemp("pictures")))
     pictures.mkdir(parents=True, exist_ok=True)
     options = ["--no-browser", f"--ServerApp.port={port}", f"--IdentityProvider.token={TOKEN}"]
-    environment = {**os.environ, **workbench.environment}
+    environment = {**os.environ, **apart.environment}
     with (pictures / "lab.log").open("wb") as log:
         server = subprocess.Popen([WORKBENCH, "lab", *options], env=environment, cwd=PROJECT, stderr=log, stdout=log)
         try:
@@ -103,49 +103,103 @@ def watch(panel: Locator) -> list[dict[str, str]]:
         present = statuses(panel)
         if present and (not seen or present != seen[-1]):
             seen.append(present)
-        if present and set(present.values()) <= {"completed", "failed"} and len(seen) > 2:
+        if present and set(present.values()) <= {"reused", "completed", "failed"} and len(seen) > 2:
             return seen
         time.sleep(0.1)
     pytest.fail(f"the run did not end: {seen[-1] if seen else 'nothing was seen'}")
 
 
-def test_a_run_is_started_watched_and_read_in_jupyterlab(lab: Lab, browser: Browser, workbench: Workbench) -> None:
+def test_a_run_is_started_cancelled_resumed_and_read_in_jupyterlab(
+    lab: Lab, browser: Browser, apart: Workbench
+) -> None:
     page = lab.open(browser, "notebooks/00_workbench.ipynb")
     foreign: list[str] = []
     page.on("request", lambda request: foreign.append(request.url) if _is_foreign(request.url) else None)
+    panel = open_panel(page)
+    panel.locator(".workbench-start").click()
+    page.locator("tr[data-stage=ingest][data-status=running]").wait_for(timeout=RUN_WAIT)
+    panel.locator(".workbench-cancel").click()
+    page.locator("tr[data-stage=ingest][data-status=cancelled]").wait_for(timeout=RUN_WAIT)
+    lab.picture(page, "panel-cancelled")
+    panel.locator(".workbench-resume:enabled").click()
+    page.locator("tr[data-stage=ingest][data-status=running]").wait_for(timeout=RUN_WAIT)
+    panel.scroll_into_view_if_needed()
+    lab.picture(page, "panel-running")
+    seen = watch(panel)
+    assert seen[-1] == {"generate": "reused", **dict.fromkeys(STAGES[1:], "completed")}
+    running = [next((name for name in STAGES if sight.get(name) == "running"), None) for sight in seen]
+    assert [name for name in dict.fromkeys(running) if name] == ["ingest", "process", "transform", "export"]
+    run = apart.json("show")
+    assert (run["trigger"], run["status"], run["parameters"]["records"]) == ("panel", "completed", 1000)
+    assert run["parameters"]["stage_timeout"] == 3600
+    shown = panel.get_by_label("Look at run").evaluate("list => list.selectedOptions[0]?.text ?? 'nothing'")
+    assert shown.startswith(run["pipeline_id"]), shown
+    lab.picture(page, "panel-completed")
+    read_report(lab, page, panel)
+    assert foreign == []
+
+
+def open_panel(page: Page) -> Locator:
+    """Run the notebook of the control panel, and choose 1,000 records with the slider."""
     run_all(page)
     panel = page.locator(".workbench-panel")
     panel.wait_for()
     panel.locator(".noUi-handle").first.focus()
     for _ in range(20):
         page.keyboard.press("ArrowLeft")
-    records = panel.locator(".parameter-records input")
-    expect(records).to_have_value("1000", timeout=WAIT)
-    panel.locator(".workbench-start").click()
-    page.locator("tr[data-stage=ingest][data-status=running]").wait_for(timeout=RUN_WAIT)
-    panel.scroll_into_view_if_needed()
-    lab.picture(page, "panel-running")
-    seen = watch(panel)
-    assert seen[-1] == dict.fromkeys(STAGES, "completed")
-    running = [next((name for name in STAGES if sight.get(name) == "running"), None) for sight in seen]
-    assert [name for name in dict.fromkeys(running) if name] == ["ingest", "process", "transform", "export"]
-    lab.picture(page, "panel-completed")
+    expect(panel.locator(".parameter-records input")).to_have_value("1000", timeout=WAIT)
+    return panel
+
+
+def read_report(lab: Lab, page: Page, panel: Locator) -> None:
+    """Open the report of stage 3, look at its figures, and go on to a later stage's and an earlier one's."""
     with page.expect_popup() as popup:
-        panel.get_by_role("link", name="report").nth(1).click()
+        panel.get_by_role("link", name="report").nth(3).click()
     report = popup.value
     report.locator(".plot.drawn .main-svg").first.wait_for(timeout=WAIT)
     lab.picture(report, "report")
-    report.get_by_role("link", name="Process", exact=True).click()
-    report.get_by_role("heading", name="3 · Process").wait_for(timeout=WAIT)
-    run = workbench.json("show")
-    assert (run["trigger"], run["status"], run["parameters"]["records"]) == ("panel", "completed", 1000)
-    assert run["parameters"]["stage_timeout"] == 3600
-    assert foreign == []
+    for name, heading in (("Export", "5 · Export"), ("Ingest", "2 · Ingest")):
+        report.get_by_role("link", name=name, exact=True).click()
+        report.get_by_role("heading", name=heading).wait_for(timeout=WAIT)
 
 
-def _choose(chooser: Locator, run_id: str) -> None:
-    label = next(text for text in chooser.locator("option").all_inner_texts() if text.startswith(run_id))
+def test_stage_3_is_stepped_through_on_a_chosen_run_and_nothing_of_it_is_saved(
+    lab: Lab, browser: Browser, apart: Workbench
+) -> None:
+    chosen = apart.json("run", "--records", "300")["pipeline_id"]
+    page = lab.open(browser, "notebooks/03_process.ipynb")
+    page.locator(".jp-Notebook .jp-Cell").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Shift+Enter")
+    chooser = page.locator(".workbench-chooser select")
+    chooser.wait_for()
+    label = next(text for text in chooser.locator("option").all_inner_texts() if text.startswith(chosen))
     chooser.select_option(label=label)
+    run_all(page)
+    page.locator(".jp-OutputArea", has_text="processed = loaded").first.wait_for(timeout=RUN_WAIT)
+    expect(page.locator(".jp-Notebook .js-plotly-plot")).to_have_count(2, timeout=WAIT)
+    page.locator(".jp-Notebook .js-plotly-plot").first.scroll_into_view_if_needed()
+    lab.picture(page, "notebook-03")
+    stage = apart.json("show", chosen)["stages"][2]
+    assert (stage["status"], stage["interactive"]) == ("completed", True)
+    before = (NOTEBOOKS / "03_process.ipynb").read_bytes()
+    page.keyboard.press("Control+s")
+    page.locator(".jp-mod-dirty").wait_for(state="detached", timeout=WAIT)
+    assert (NOTEBOOKS / "03_process.ipynb").read_bytes() == before
+
+
+def test_jupyterlab_opens_on_the_panel_with_files_and_contents_and_keeps_its_token(lab: Lab, browser: Browser) -> None:
+    page = browser.new_context(color_scheme="dark").new_page()
+    page.goto(f"{lab.address}/lab")
+    assert "/login" in page.url
+    page.goto(f"{lab.address}/?token={TOKEN}")
+    expect(page.locator("#jp-main-dock-panel .lm-mod-current .lm-TabBar-tabLabel")).to_have_text(
+        "00_workbench.ipynb", timeout=WAIT
+    )
+    page.locator("#filebrowser").get_by_text("01_generate.ipynb").wait_for(timeout=WAIT)
+    page.locator("#table-of-contents").get_by_text("Control panel").wait_for(timeout=WAIT)
+    lab.picture(page, "workspace-dark")
+    page.context.close()
 
 
 def _is_foreign(url: str) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from jupyterlab_server.workspaces_handler import WorkspacesManager
+
 from pipeline_lib.cli.lab_saving import drop_outputs
-from pipeline_lib.cli.lab_server import lab_command, lab_environment, lab_root
+from pipeline_lib.cli.lab_server import WORKSPACE, lab_command, lab_environment, lab_root
 from pipeline_lib.settings import NOTEBOOKS, Settings
 
 
@@ -44,6 +48,20 @@ def test_the_server_listens_on_loopback_keeps_its_token_and_asks_nobody_for_news
     assert not any("token" in each or "password" in each for each in command)
     assert "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate" in command
     assert "--LabApp.news_url=" in command
+
+
+def test_a_layout_that_a_person_has_changed_stays(tmp_path: Path) -> None:
+    lab_command(settings_in(tmp_path))
+    layouts = WorkspacesManager(str(tmp_path / "lab-workspaces"))
+    assert layouts.load(WORKSPACE)["data"]["layout-restorer:data"]["left"]["current"] == "filebrowser"
+    layouts.save(WORKSPACE, json.dumps({"data": {"mine": 1}, "metadata": {"id": WORKSPACE}}))
+    lab_command(settings_in(tmp_path))
+    assert layouts.load(WORKSPACE)["data"] == {"mine": 1}
+
+
+def test_the_terminals_of_jupyterlab_know_the_command(tmp_path: Path) -> None:
+    found = shutil.which("workbench", path=lab_environment(settings_in(tmp_path))["PATH"])
+    assert found == str(Path(sys.executable).with_name("workbench"))
 
 
 def test_our_defaults_show_times_and_leave_a_persons_own_configuration_in_place(
