@@ -28,6 +28,7 @@ WORKBENCH = Path(sys.executable).with_name("workbench")
 MARK = "WORKBENCH_FAULT_TEST"
 PATIENCE = 150.0  # for a machine that is busy with other things; nothing waits longer than it must
 Limits = Callable[[], None] | None
+_KEEPER = "pipeline_lib.services.keeper"
 _SECRETS = ("database_url", "amqp_url", "spark_remote")
 
 
@@ -153,7 +154,10 @@ class Bench:
 
 
 def _has_mark(process: psutil.Process, mark: str) -> bool:
+    """Keepers are no run's, whoever has started them: they end with their service's last user."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark
+        if process.status() == psutil.STATUS_ZOMBIE or _KEEPER in process.cmdline():
+            return False
+        return process.environ().get(MARK) == mark
     except psutil.Error:
         return False

@@ -45,5 +45,8 @@ def with_last_cell(folder: Path, stage: StageName, code: str) -> Path:
 
 
 def _copied(folder: Path, stage: StageName) -> Path:
-    shutil.copytree(NOTEBOOKS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
-    return folder / stage_named(stage).notebook
+    """Return the stage's notebook in `folder`, with the project's others around it; changed ones stay as they are."""
+    notebook = folder / stage_named(stage).notebook
+    if not notebook.exists():
+        shutil.copytree(NOTEBOOKS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+    return notebook

@@ -40,10 +40,13 @@ manifest = stage.finish(replace(result, counts={**result.counts, "ingested": res
 """
 
 
-def once(tmp_path: Path, stage: StageName, fault: str) -> Path:
-    """Return notebooks of which one meets a fault in its first attempt and none later."""
-    code = ONCE.format(marker=str(tmp_path / "met"), fault=fault)
-    return with_cell(tmp_path / "notebooks", stage, code)
+def once(folder: Path, stage: StageName, fault: str) -> Path:
+    """Return notebooks, in `folder`, of which this stage's meets a fault in its first attempt and in none later."""
+    return with_cell(folder, stage, once_only(folder / f"{stage}.met", fault))
+
+
+def once_only(marker: Path, fault: str) -> str:
+    return ONCE.format(marker=str(marker), fault=fault)
 
 
 def work(workshop: Workshop, parameters: RunParameters, notebooks: Path) -> WorkedRun:
@@ -51,28 +54,21 @@ def work(workshop: Workshop, parameters: RunParameters, notebooks: Path) -> Work
     return workshop.work(parameters, notebooks, execute=execute_with_retries)
 
 
-def check_second_attempt_made_it(run: WorkedRun, stage: StageName, first_error: str) -> None:
-    """The first attempt failed with that error and kept its notebook, the second completed in one of its own."""
-    assert run.stage(stage)["attempt"] == 2
-    folder = run.folder.stage(stage)
-    ends = [nbformat.read(notebook_of(folder, attempt), 4).metadata.workbench for attempt in (1, 2)]
-    assert ends[0].error.exception == first_error
-    assert (ends[0].status in ("failed", "killed"), ends[1].status) == (True, "completed")
-    assert {"report.html", "report.attempt-2.html"} <= {path.name for path in folder.iterdir()}
+def check_retried(run: WorkedRun, stage: StageName, errors: list[str]) -> None:
+    """One attempt after the other ended with these errors and kept its notebook, and one more completed."""
+    folder, last = run.folder.stage(stage), len(errors) + 1
+    assert run.stage(stage)["attempt"] == last
+    ends = [nbformat.read(notebook_of(folder, attempt), 4).metadata.workbench for attempt in range(1, last + 1)]
+    assert [end.error.exception for end in ends[:-1]] == errors
+    assert {end.status for end in ends[:-1]} <= {"failed", "killed"}
+    assert ends[-1].status == "completed"
+    assert {"report.html", f"report.attempt-{last}.html"} <= {path.name for path in folder.iterdir()}
     types = [event["type"] for event in events_of(run.bench.engine, run.pipeline_id) if event["stage"] == stage]
     told = [kind for kind in types if kind.startswith("stage.")]
-    assert told == ["stage.started", "stage.failed", "stage.retrying", "stage.started", "stage.completed"]
-
-
-def test_killed_kernels_and_lost_connections_are_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
-    with sessions_cut(workshop.resources.engine, row=100):
-        run = work(workshop, RunParameters(records=200), once(tmp_path, StageName.INGEST, KILL_KERNEL))
-    assert run.row["status"] == "completed", run.row["error"]
-    run.check()
-    check_second_attempt_made_it(run, StageName.INGEST, "KernelDied")
-    check_second_attempt_made_it(run, StageName.PROCESS, "ServiceUnavailable")
-    check_second_attempt_made_it(run, StageName.TRANSFORM, "ServiceUnavailable")
-    assert run.stage(StageName.PROCESS)["counts"]["loaded"] == 200
+    assert told == ["stage.started", "stage.failed", "stage.retrying"] * len(errors) + [
+        "stage.started",
+        "stage.completed",
+    ]
 
 
 @pytest.fixture
@@ -85,19 +81,37 @@ def own_spark(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> I
         yield Workshop(resources)
 
 
-def test_a_killed_spark_server_is_worth_another_attempt(own_spark: Workshop, tmp_path: Path) -> None:
-    folder = service_folder(own_spark.resources.settings.home, "spark")
-    own_spark.resources.spark.new_session()
-    state = read_live_state(folder)
-    assert state is not None
-    kill = f"import os, signal; os.kill({state.service}, signal.SIGKILL)"
-    run = work(own_spark, RunParameters(records=200), once(tmp_path, StageName.PROCESS, kill))
+def test_killed_kernels_and_lost_connections_are_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
+    with sessions_cut(workshop.resources.engine, row=100):
+        run = work(workshop, RunParameters(records=200), once(tmp_path, StageName.INGEST, KILL_KERNEL))
     assert run.row["status"] == "completed", run.row["error"]
-    assert run.stage(StageName.PROCESS)["attempt"] == 2
-    again = read_live_state(folder)
-    assert again is not None
-    assert again.service != state.service
-    assert psutil.pid_exists(again.service or 0)
+    run.check()
+    check_retried(run, StageName.INGEST, ["KernelDied"])
+    check_retried(run, StageName.PROCESS, ["ServiceUnavailable"])
+    check_retried(run, StageName.TRANSFORM, ["ServiceUnavailable"])
+    assert run.stage(StageName.PROCESS)["counts"]["loaded"] == 200
+
+
+def test_a_killed_spark_server_is_worth_another_attempt(own_spark: Workshop, tmp_path: Path) -> None:
+    own_spark.resources.spark.new_session()
+    first = spark_of(own_spark)
+    once(tmp_path, StageName.PROCESS, f"import os, signal; os.kill({first}, signal.SIGKILL)")
+    run = work(
+        own_spark, RunParameters(records=200), with_cell(tmp_path, StageName.TRANSFORM, "raise Exception('far')")
+    )
+    run.check()
+    check_retried(run, StageName.PROCESS, ["ServiceUnavailable"])
+    assert run.row["error"]["value"] == "far"
+    again = spark_of(own_spark)
+    assert again != first
+    assert psutil.pid_exists(again)
+
+
+def spark_of(workshop: Workshop) -> int:
+    """Return the process id of the workshop's Spark server."""
+    state = read_live_state(service_folder(workshop.resources.settings.home, "spark"))
+    assert state is not None
+    return state.service or 0
 
 
 def ran_once(run: WorkedRun, stage: StageName, error: str) -> bool:
