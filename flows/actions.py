@@ -17,6 +17,8 @@ from sqlalchemy import Engine
 from flows.mirror import tell_prefect
 from flows.prefect_api import DEPLOYMENT, WORK_POOL, contacted
 from pipeline_lib.errors import LeaseLost, ServiceUnavailable
+from pipeline_lib.execution.fingerprint import Code
+from pipeline_lib.execution.reuse import on_former_clock
 from pipeline_lib.execution.stage_run import error_record
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings
@@ -55,12 +57,22 @@ class ThroughPrefect:
             return known
         with contacted(self.settings) as client:
             deployment = _deployment(client)
-            fixed = parameters.started_at(datetime.now(UTC))
+            fixed = self._with_clock(parameters)
             run = request_run(self.engine, fixed, Origin("page", idempotency_key))
             if run is not None:
                 self._put_into_queue(client, deployment, run, fixed.model_dump(mode="json"))
                 return run.pipeline_id
         return str(run_with_key(self.engine, idempotency_key))
+
+    def _with_clock(self, parameters: RunParameters) -> RunParameters:
+        """Fix the run's clock: with reuse that of the run whose results can be taken over, else the present moment.
+
+        Reads an own input file whole when reuse is asked for: its hash decides.
+        """
+        moment = datetime.now(UTC)
+        if parameters.reuse:
+            parameters = on_former_clock(self.engine, Code.as_it_is(self.settings.notebooks), parameters)
+        return parameters.started_at(moment)
 
     def resume(self, pipeline_id: str, from_stage: StageName | None = None) -> None:
         """Open the run's next attempt and put it into Prefect's queue.

@@ -39,6 +39,7 @@ _PREFECT_QUIET = {
 _WORKER = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",  # a person who clicked waits for it
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
+    "PREFECT_CLIENT_MAX_RETRIES": "3",  # many write into one Prefect, which then answers 503 and means: again
 }
 
 
@@ -58,7 +59,7 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
 
     moment = datetime.now(UTC)
     with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
-        fixed = on_former_clock(resources, parameters).started_at(moment)
+        fixed = on_former_clock(resources.engine, resources.code, parameters).started_at(moment)
         origin, lease = Origin(*_started_by()), settings.workbench_lease_seconds
         record = partial(create_run, resources.engine, fixed, origin, lease)
         return _work(record, flow_module, resources, following)

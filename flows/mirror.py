@@ -88,10 +88,16 @@ def mirror(engine: Engine, client: SyncPrefectClient) -> None:
 
 
 def tell_prefect(client: SyncPrefectClient, row: Row) -> None:
-    """Set the flow run's state to the end of its run."""
+    """Set the flow run's state to the end of its run, and that of its tasks that seem to go on."""
     state = state_of(row)
-    if state is not None:
-        client.set_flow_run_state(UUID(row["prefect_flow_run_id"]), state, force=True)
+    if state is None:
+        return
+    flow_run_id = UUID(row["prefect_flow_run_id"])
+    client.set_flow_run_state(flow_run_id, state, force=True)
+    its = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[flow_run_id]))
+    types = filters.TaskRunFilterState(type=filters.TaskRunFilterStateType(any_=_NOT_ENDED))
+    for task_run in client.read_task_runs(flow_run_filter=its, task_run_filter=filters.TaskRunFilter(state=types)):
+        client.set_task_run_state(task_run.id, state_of(row), force=True)
 
 
 def _align(engine: Engine, client: SyncPrefectClient, row: Row, flow_run: FlowRun) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import flow, get_client, runtime, task
@@ -17,6 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
+from prefect.states import Cancelled, get_state_exception
 from prefect.tasks import Task, exponential_backoff
 
 from flows.cancellation import cancelled_by_signals
@@ -28,7 +29,7 @@ from pipeline_lib import logs
 from pipeline_lib.errors import IllegalTransition, LeaseLost, RunCancelled
 from pipeline_lib.execution.resources import Resources, acquired
 from pipeline_lib.execution.reuse import on_former_clock
-from pipeline_lib.execution.stage_run import RunAtWork, run_stage, worth_retrying
+from pipeline_lib.execution.stage_run import RunAtWork, is_cancelled, run_stage, worth_retrying
 from pipeline_lib.execution.work import RETRIES, RETRY_SECONDS, claimed, may_end_otherwise, work_run
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.redaction import strike_secrets_out_of
@@ -93,7 +94,7 @@ def _own_resources() -> Iterator[Resources]:
 
 def _recorded(resources: Resources, parameters: RunParameters) -> str:
     """Record the run that Prefect has started by itself, and name the flow run after it; returns its id."""
-    parameters = on_former_clock(resources, parameters)
+    parameters = on_former_clock(resources.engine, resources.code, parameters)
     run = create_run(resources.engine, parameters, Origin("prefect"), resources.settings.workbench_lease_seconds)
     with get_client(sync_client=True) as client:
         client.set_flow_run_name(UUID(runtime.flow_run.id), run.pipeline_id)
@@ -128,16 +129,18 @@ def work_here(resources: Resources, pipeline_id: str, watch: Watch) -> None:
 def _work_to_the_end(work: RunAtWork) -> None:
     token = _AT_WORK.set(work)
     try:
-        work_run(work, lambda stage: _task_for(stage, work.parameters.stage_timeout)(stage.name.value))
+        work_run(work, lambda stage: _run_as_task(stage, work.parameters.stage_timeout))
     finally:
         _AT_WORK.reset(token)
         publish_key_figures(work)
 
 
-def _task_for(stage: Stage, stage_timeout: int) -> Task[[str], None]:
-    """Return the stage's task; its name and its time limit are the stage's (Prefect's limit only backs up ours)."""
-    number = STAGES.index(stage) + 1
-    return _stage_task.with_options(task_run_name=f"{number} {stage.title}", timeout_seconds=stage_timeout + 60)
+def _run_as_task(stage: Stage, stage_timeout: int) -> None:
+    """Run the stage's task; its name and its time limit are the stage's (Prefect's limit only backs up ours)."""
+    name, limit = f"{STAGES.index(stage) + 1} {stage.title}", stage_timeout + 60
+    ended = _stage_task.with_options(task_run_name=name, timeout_seconds=limit)(stage.name.value)
+    if ended is not None:
+        raise cast(BaseException, get_state_exception(ended))
 
 
 def _try_again(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any]) -> bool:
@@ -152,8 +155,8 @@ def _try_again(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any]) -> 
     retry_condition_fn=_try_again,
     cache_policy=NO_CACHE,
 )
-def _stage_task(stage_name: str) -> None:
-    """Run one stage of the run at work."""
+def _stage_task(stage_name: str) -> State[Any] | None:
+    """Run one stage of the run at work. One that was cancelled becomes that state, which holds what ended it."""
     stage, context = stage_named(StageName(stage_name)), TaskRunContext.get()
     attempts_left = context is not None and context.task_run.run_count <= RETRIES
     work = _AT_WORK.get()
@@ -161,6 +164,9 @@ def _stage_task(stage_name: str) -> None:
         run_stage(work, stage, lambda name: attempts_left and worth_retrying(name))
     except Exception as error:
         strike_secrets_out_of(error)
-        raise
+        if isinstance(error, LeaseLost) or not is_cancelled(work, error):
+            raise
+        return Cancelled(message=str(error), data=error)
     finally:
         publish_report_links(work.folder, stage)
+    return None

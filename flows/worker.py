@@ -37,7 +37,8 @@ class Job(ProcessJobConfiguration):
     """How a flow run's process is started. This is the machine's business: nothing of it is stored in Prefect."""
 
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
-        self.command = shlex.join(tethered.command(os.getpid(), "prefect.engine"))
+        # Killed with its worker, the run has crashed; asked to end, it would call itself cancelled.
+        self.command = shlex.join(tethered.command(os.getpid(), "prefect.engine", with_signal=signal.SIGKILL))
         self.working_dir = PROJECT
         super().prepare_for_flow_run(*args, **kwargs)
 

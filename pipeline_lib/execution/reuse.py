@@ -18,9 +18,9 @@ from sqlalchemy.exc import DBAPIError
 from pipeline_lib.artefacts import Manifest, schema_of, sha256_of
 from pipeline_lib.errors import ManifestBroken
 from pipeline_lib.execution.attempts import report_of
+from pipeline_lib.execution.fingerprint import Code
 from pipeline_lib.execution.proof import counted, inputs_of
 from pipeline_lib.execution.recording import announcement, verified_manifest
-from pipeline_lib.execution.resources import Resources
 from pipeline_lib.execution.stage_run import RunAtWork
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.stages.chain import Stage, stage_named
@@ -58,7 +58,7 @@ def reuse_former(work: RunAtWork, stage: Stage) -> bool:
     return False
 
 
-def on_former_clock(resources: Resources, parameters: RunParameters) -> RunParameters:
+def on_former_clock(engine: Engine, code: Code, parameters: RunParameters) -> RunParameters:
     """Return the parameters of a new run with the clock of the newest run whose first stage it could reuse.
 
     Only when reuse is asked for and no reference time is given: every run's own clock would make every result new.
@@ -68,10 +68,10 @@ def on_former_clock(resources: Resources, parameters: RunParameters) -> RunParam
     own = parameters.input_file
     first = stage_named(StageName.INGEST if own else StageName.GENERATE)
     inputs = {own: sha256_of(Path(own))} if own else {}
-    for former in _former_results(resources.engine, first.name):
+    for former in _former_results(engine, first.name):
         manifest = Manifest.model_validate(former.manifest)
         clocked = parameters.model_copy(update={"reference_time": manifest.parameters["reference_time"]})
-        if manifest.fingerprint and resources.code.fingerprint(first, clocked, inputs) == manifest.fingerprint:
+        if manifest.fingerprint and code.fingerprint(first, clocked, inputs) == manifest.fingerprint:
             return clocked
     return parameters
 

@@ -150,7 +150,7 @@ def _failure(stage: Stage, outcome: NotebookOutcome, error: NotebookError) -> No
 
 def _record_failure(work: RunAtWork, stage: Stage, error: BaseException, may_retry: Callable[[str], bool]) -> None:
     name = exception_name(error)
-    status = StageStatus.CANCELLED if _is_cancelled(work, error) else StageStatus.FAILED
+    status = StageStatus.CANCELLED if is_cancelled(work, error) else StageStatus.FAILED
     if isinstance(error, WorkbenchError):
         error.stage = stage.name.value
     retrying = status is StageStatus.FAILED and may_retry(name)
@@ -159,7 +159,8 @@ def _record_failure(work: RunAtWork, stage: Stage, error: BaseException, may_ret
     log.warning("stage ended badly", extra={"error_type": name, "stage_status": status.value})
 
 
-def _is_cancelled(work: RunAtWork, error: BaseException) -> bool:
+def is_cancelled(work: RunAtWork, error: BaseException) -> bool:
+    """Tell whether a stage that ended with this error was cancelled, or failed by itself."""
     if isinstance(error, NotebookFailed):
         return error.status == CellStatus.CANCELLED
     return work.watch.stop.is_set()

@@ -1,6 +1,6 @@
-"""Runs a module as a program that is asked to end (SIGTERM) when its parent dies, however that dies.
+"""Runs a module as a program that gets a signal when its parent dies, however that dies.
 
-python -m pipeline_lib.services.tethered PARENT MODULE [ARGUMENT …]
+python -m pipeline_lib.services.tethered PARENT SIGNAL MODULE [ARGUMENT …]
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from pipeline_lib.services import processes
 
 
-def command(parent: int, module: str, *arguments: str) -> list[str]:
+def command(parent: int, module: str, *arguments: str, with_signal: signal.Signals = signal.SIGTERM) -> list[str]:
     """Return the command line by which process `parent` starts the module."""
-    return [sys.executable, "-m", __spec__.name, str(parent), module, *arguments]
+    return [sys.executable, "-m", __spec__.name, str(parent), with_signal.name, module, *arguments]
 
 
-def main(parent: int, program: Sequence[str]) -> None:
+def main(parent: int, with_signal: signal.Signals, program: Sequence[str]) -> None:
     """Become the program: a module's name and its arguments."""
-    processes.end_with_parent(parent, signal.SIGTERM)
+    processes.end_with_parent(parent, with_signal)
     sys.argv = list(program)
     runpy.run_module(program[0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), signal.Signals[sys.argv[2]], sys.argv[3:])

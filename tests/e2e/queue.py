@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from sqlalchemy import Engine
 
@@ -32,10 +36,34 @@ ENDS = {"completed", "failed", "cancelled", "crashed"}
 
 @dataclass(frozen=True)
 class Queue:
-    """One database, one Prefect, and what the page may do with them."""
+    """One database, one Prefect, the workers on them, and what the page may do with them.
+
+    `held` ends the workers; `folder` takes their logs.
+    """
 
     settings: Settings
     engine: Engine
+    folder: Path
+    held: ExitStack
+    workers: list[psutil.Process] = field(default_factory=list)
+
+    def hire(self, count: int) -> None:
+        """Start so many workers side by side; they work as long as `held` lasts."""
+        hired = [worker(self.settings, self.folder) for _ in range(count)]
+        with ThreadPoolExecutor(count) as starting:
+            processes = list(starting.map(lambda each: each.__enter__(), hired))
+        for each in hired:
+            self.held.push(each)
+        self.workers.extend(psutil.Process(process.pid) for process in processes)
+
+    def worker_of(self, pipeline_id: str) -> psutil.Process:
+        """Return the worker that works this run."""
+        name = self.flow_run(pipeline_id).labels["prefect.worker.name"]
+        return next(each for each in self.workers if str(name).endswith(f"-{each.pid}"))
+
+    def await_idle(self) -> None:
+        """Wait until no worker works any run."""
+        until(lambda: not any(each.children() for each in self.workers), "the workers have nothing to do")
 
     @property
     def actions(self) -> ThroughPrefect:
@@ -60,6 +88,13 @@ class Queue:
     def state_in_prefect(self, pipeline_id: str) -> StateType | None:
         state = self.flow_run(pipeline_id).state
         return state.type if state else None
+
+    def tasks_in_prefect(self, pipeline_id: str) -> dict[str, str]:
+        """Return the names of the run's tasks, in their order, and what Prefect calls their states."""
+        its = FlowRunFilter(id=FlowRunFilterId(any_=[self.flow_run(pipeline_id).id]))
+        with contacted(self.settings) as client:
+            found = client.read_task_runs(flow_run_filter=its)
+        return {run.name: run.state_name or "" for run in sorted(found, key=lambda run: run.name)}
 
     def start_from_prefect(self, **parameters: Any) -> FlowRun:
         """Do what `Quick run` on Prefect's own page does."""
@@ -87,9 +122,11 @@ def until(reached: Callable[[], Any], what: str, seconds: float = PATIENCE) -> N
 
 
 @contextmanager
-def worker(settings: Settings, folder: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that works one pipeline at a time, ready for it."""
-    ready, environment = folder / f"{name}.ready", {"WORKBENCH_HOME": str(settings.home)}
+    name = secrets.token_hex(4)
+    ready = folder / f"{name}.ready"
+    environment = {"WORKBENCH_HOME": str(settings.home)}
     if settings.database_url is not None:
         environment["DATABASE_URL"] = settings.database_url.get_secret_value()
     with (folder / f"{name}.log").open("wb") as log:
@@ -101,7 +138,7 @@ def worker(settings: Settings, folder: Path, name: str) -> Iterator[subprocess.P
             stderr=log,
         )
     try:
-        until(lambda: is_ready(ready, process.pid) or process.poll() is not None, "the worker is ready", 60)
+        until(lambda: is_ready(ready, process.pid) or process.poll() is not None, "the worker is ready", 120)
         assert process.poll() is None, Path(log.name).read_text()
         yield process
     finally:

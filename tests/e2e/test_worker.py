@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling
 from sqlalchemy import text
@@ -23,9 +25,10 @@ from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database, queries
 from pipeline_lib.tracking.waiting import WAITING_SECONDS
 from tests.conftest import fresh_database
-from tests.e2e.queue import ENDS, Queue, until, worker
+from tests.e2e.queue import ENDS, Queue, until
+from tests.integration.service_watch import all_gone
 
-LONG = RunParameters(records=3_000_000)
+LONG = RunParameters(records=4_900_000)  # as many as one process generates
 
 
 @pytest.fixture(scope="module")
@@ -41,45 +44,98 @@ def queue(settings: Settings, server_url: str, tmp_path_factory: pytest.TempPath
         stack.enter_context(prefect.held(own, full=True))
         engine = database.connect(url)
         stack.callback(engine.dispose)
-        first, second = worker(own, folder, "first"), worker(own, folder, "second")
-        with ThreadPoolExecutor(max_workers=2) as starting:
-            for entered in [starting.submit(each.__enter__) for each in (first, second)]:
-                entered.result()
-        stack.push(first)
-        stack.push(second)
-        yield Queue(own, engine)
+        queue = Queue(own, engine, folder, stack)
+        queue.hire(2)
+        yield queue
 
 
-def test_two_workers_work_two_runs_at_once_and_both_are_right(queue: Queue) -> None:
-    ours = queue.actions.trigger(RunParameters(records=300, seed=5), "from the page")
-    theirs = queue.start_from_prefect(records=400, seed=6)
-    until(lambda: queue.status(ours) in ENDS, "the run of the page ends")
-    found = next(row for row in queries.key_figures(queue.engine) if row["trigger"] == "prefect")
-    until(lambda: queue.status(found["pipeline_id"]) in ENDS, "the run of Prefect's page ends")
-    first, second = queue.document(ours), queue.document(found["pipeline_id"])
+@pytest.fixture(scope="module")
+def both(queue: Queue) -> tuple[str, str]:
+    """A run of the page and one of Prefect's own page, in the queue before anybody looks, and ended by now."""
+    queue.await_idle()
+    with queue.held_back():
+        ours = queue.actions.trigger(RunParameters(records=300, seed=5), "from the page")
+        flow_run = queue.start_from_prefect(records=400, seed=6)
+    until(lambda: _named(queue, flow_run.id), "the run of Prefect's page is recorded")
+    runs = ours, _named(queue, flow_run.id)
+    for each in runs:
+        until(lambda each=each: queue.status(each) in ENDS, f"run {each} ends")
+        until(lambda each=each: queue.state_in_prefect(each) in TERMINAL_STATES, f"Prefect hears that {each} ended")
+    return runs
+
+
+def _named(queue: Queue, flow_run_id: UUID) -> str:
+    """Return the run that this flow run works, empty while it is none."""
+    with queue.engine.connect() as connection:
+        query = text("select id from pipelines where prefect_flow_run_id = :id")
+        return connection.execute(query, {"id": str(flow_run_id)}).scalar_one_or_none() or ""
+
+
+def test_two_workers_work_two_runs_at_once_and_both_are_right(queue: Queue, both: tuple[str, str]) -> None:
+    ours, theirs = both
+    first, second = queue.document(ours), queue.document(theirs)
     assert (first["status"], second["status"]) == ("completed", "completed"), (first["error"], second["error"])
     assert (first["trigger"], second["trigger"]) == ("page", "prefect")
-    assert (queue.exported(ours)["record_count"], queue.exported(found["pipeline_id"])["record_count"]) == (300, 400)
-    rows = [queries.run_row(queue.engine, each) for each in (ours, found["pipeline_id"])]
+    assert (queue.exported(ours)["record_count"], queue.exported(theirs)["record_count"]) == (300, 400)
+    rows = [queries.run_row(queue.engine, each) for each in both]
     assert max(row["started_at"] for row in rows) < min(row["finished_at"] for row in rows), "one after the other"
-    runs = [queue.flow_run(each) for each in (ours, found["pipeline_id"])]
-    assert runs[1].id == theirs.id
+    runs = [queue.flow_run(each) for each in both]
     assert len({run.labels["prefect.worker.name"] for run in runs}) == 2
-    assert [run.name for run in runs] == [ours, found["pipeline_id"]]
+    assert [run.name for run in runs] == [ours, theirs]
     assert {run.state.type for run in runs if run.state} == {StateType.COMPLETED}
     assert runs[0].parameters == {**rows[0]["parameters"], "pipeline_id": ours}
 
 
+def test_a_run_of_the_page_that_may_reuse_takes_the_clock_of_the_results_it_reuses(
+    queue: Queue, both: tuple[str, str]
+) -> None:
+    again = queue.actions.trigger(RunParameters(records=300, seed=5, reuse=True))
+    until(lambda: queue.status(again) in ENDS, "the run ends")
+    former, found = queue.document(both[0]), queue.document(again)
+    assert found["status"] == "completed", found["error"]
+    assert [each["status"] for each in found["stages"]] == ["reused"] * 4 + ["completed"]
+    assert found["parameters"] == {**former["parameters"], "reuse": True}
+    assert queue.exported(again)["data"] == queue.exported(both[0])["data"]
+
+
 def test_a_cancelled_run_is_cancelled_in_both_worlds_wherever_it_was_cancelled(queue: Queue) -> None:
     here, there = queue.actions.trigger(LONG), queue.actions.trigger(LONG)
-    until(lambda: queue.status(here) == queue.status(there) == "running", "both run")
+    until(lambda: all(_stage(queue, each) == "running" for each in (here, there)), "both run their first stage")
     assert queue.actions.cancel(here)
     with contacted(queue.settings) as client:
         client.set_flow_run_state(queue.flow_run(there).id, Cancelling())
     for each in (here, there):
         until(lambda each=each: queue.status(each) in ENDS, "the run ends")
         until(lambda each=each: queue.state_in_prefect(each) is StateType.CANCELLED, "Prefect follows")
-        assert queue.status(each) == "cancelled"
+        assert (queue.status(each), _stage(queue, each)) == ("cancelled", "cancelled")
+        until(lambda each=each: queue.tasks_in_prefect(each) == {"1 Generate": "Cancelled"}, "so does its task")
+
+
+def test_runs_of_a_worker_that_is_killed_crash_and_those_of_one_that_is_stopped_are_cancelled(queue: Queue) -> None:
+    killed, stopped = queue.actions.trigger(LONG), queue.actions.trigger(LONG)
+    until(lambda: all(_stage(queue, each) == "running" for each in (killed, stopped)), "both run their first stage")
+    lease = queue.settings.workbench_lease_seconds
+    workers = [queue.worker_of(killed), queue.worker_of(stopped)]
+    try:
+        left = [each for one in workers for each in one.children(recursive=True)]
+        workers[0].send_signal(signal.SIGKILL)
+        until(lambda: queue.status(killed) in ENDS, "whoever looks finds it crashed", 2 * lease + 10)
+        assert (queue.status(killed), _stage(queue, killed)) == ("crashed", "crashed")
+        until(lambda: queue.tasks_in_prefect(killed) == {"1 Generate": "Crashed"}, "Prefect hears of it")
+        assert queue.state_in_prefect(killed) is StateType.CRASHED
+        workers[1].send_signal(signal.SIGTERM)
+        until(lambda: queue.status(stopped) in ENDS, "the run is ended by its worker")
+        assert queue.status(stopped) == "cancelled"
+        until(lambda: queue.state_in_prefect(stopped) is StateType.CANCELLED, "Prefect hears of it")
+        until(lambda: all_gone(left), "nothing of them is left", 60)
+    finally:
+        for each in workers:
+            queue.workers.remove(each)
+        queue.hire(2)
+
+
+def _stage(queue: Queue, pipeline_id: str) -> str:
+    return str(queue.document(pipeline_id)["stages"][0]["status"])
 
 
 def test_a_run_cancelled_in_the_queue_is_cancelled_at_once(queue: Queue) -> None:
