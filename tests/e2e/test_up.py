@@ -15,14 +15,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import Engine
 
 from pipeline_lib.services import group
 from pipeline_lib.services.processes import free_port
 from pipeline_lib.services.state import read_live_state
 from pipeline_lib.settings import Settings
+from pipeline_lib.tracking import database, queries
+from pipeline_lib.tracking.runs import OwnedRun
+from pipeline_lib.tracking.states import RunStatus
+from tests.conftest import fresh_database
 from tests.e2e.conftest import WORKBENCH, Workbench
 from tests.e2e.queue import until
 from tests.integration.service_watch import LOOPBACK, listening_addresses
+from tests.integration.test_relay import listening, received, run_with_events
 
 
 @dataclass(frozen=True)
@@ -128,11 +134,43 @@ def test_a_component_that_dies_is_started_again_at_the_same_address(up: Up, name
     assert (after.pid != before.pid, after.address) == (True, before.address)
 
 
+def test_the_relay_carries_what_waited_and_what_comes_while_no_run_is_worked(
+    up: Up, home: Path, server_url: str, broker_url: str
+) -> None:
+    with fresh_database(server_url) as url, listening(broker_url) as (channel, queue):
+        engine = database.connect(url)
+        early = _ended_run(engine)
+        second = _in(home / "relays", **_services_of(up), DATABASE_URL=url, AMQP_URL=broker_url)
+        try:
+            done = second.workbench("up")
+            assert done.returncode == 0, done.stderr
+            late = _ended_run(engine)
+            until(lambda: queries.waiting_events(engine) == 0, "everything is delivered", 60)
+        finally:
+            second.workbench("down")
+        bodies = [body for _, body in received(channel, queue)]
+        for run in (early, late):
+            sent = [body["type"] for body in bodies if body["pipelineid"] == run.pipeline_id]
+            assert sent == [row.type for row in queries.events_after(engine, run.pipeline_id)]
+        engine.dispose()
+
+
+def _ended_run(engine: Engine) -> OwnedRun:
+    run = run_with_events(engine)
+    run.end_badly(RunStatus.FAILED, {"name": "Reason", "message": "for a reason"})
+    return run
+
+
+def _services_of(up: Up) -> dict[str, str]:
+    """Return the settings by which another group uses Prefect and Spark of this one."""
+    spark = read_live_state(up.settings.home / "services" / "spark")
+    assert spark is not None
+    return {"PREFECT_API_URL": f"{up.component('prefect').address}/api", "SPARK_REMOTE": str(spark.url)}
+
+
 @pytest.mark.parametrize("how", ["down", "kill"])
 def test_nothing_outlives_the_group(up: Up, home: Path, how: str) -> None:
-    prefect, spark = up.component("prefect").address, read_live_state(up.settings.home / "services" / "spark")
-    assert spark is not None
-    second = _in(home / f"ends-by-{how}", PREFECT_API_URL=f"{prefect}/api", SPARK_REMOTE=str(spark.url))
+    second = _in(home / f"ends-by-{how}", **_services_of(up))
     done = second.workbench("up")
     assert done.returncode == 0, done.stderr
     state = group.look(second.settings)
