@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from pipeline_lib.cli.output import print_json, printable
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.events import event_document
 from pipeline_lib.tracking.models import PipelineEvent
 from pipeline_lib.tracking.states import TERMINAL, RunStatus
 
@@ -33,16 +34,7 @@ def print_events(engine: Engine, pipeline_id: str, *, follow: bool, as_json: boo
 
 
 def _document(row: PipelineEvent) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "pipeline_id": row.pipeline_id,
-        "sequence": row.sequence,
-        "type": row.type,
-        "stage": row.stage,
-        "time": row.created_at.isoformat(),
-        "published": row.published_at is not None,
-        "data": row.data,
-    }
+    return event_document(row) | {"published": row.published_at is not None}
 
 
 def _line(row: PipelineEvent) -> str:

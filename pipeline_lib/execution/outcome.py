@@ -91,7 +91,7 @@ class Observer(Protocol):
     """Is told what happens, as it happens, in the thread that executes. What it raises ends the notebook."""
 
     def cell_started(self, number: int, total: int, source_head: str) -> None:
-        """Code cell `number` of `total` cells is sent to the kernel; `source_head` is its first line."""
+        """Code cell `number` of `total` cells is sent to the kernel; `source_head` tells what it does."""
 
     def cell_progress(self, number: int, records: int, total: int | None) -> None:
         """The cell has done `records`, of `total` where that is known."""

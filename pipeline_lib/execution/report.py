@@ -28,6 +28,7 @@ from pipeline_lib.execution.report_contents import ASSETS, templates
 from pipeline_lib.execution.report_outputs import OutputRenderer, code_html, highlight_style, text_html
 from pipeline_lib.execution.report_summary import Summary, head_of, summary_of
 
+COLOURS = ASSETS / "colours.js"
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 _WORDS = {
     "completed": ("Completed", "good"),
@@ -88,7 +89,7 @@ def render_report(notebook: NotebookNode | Path, target: Path) -> Path:
 
 def _html(page: Page, *, with_figures: bool) -> str:
     style = f"{(ASSETS / 'report.css').read_text()}\n{highlight_style()}"
-    loader = (ASSETS / "figures.js").read_text()
+    loader = COLOURS.read_text() + (ASSETS / "figures.js").read_text()
     library, library_hash = _library() if with_figures else ("", "")
     scripts = f"{_hash(loader)} {library_hash}" if with_figures else "'none'"
     return (

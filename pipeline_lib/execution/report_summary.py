@@ -48,7 +48,7 @@ def head_of(source: str) -> str:
     lines = source.strip().splitlines() or [""]
     try:
         body = ast.parse(source.strip()).body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError):
         return lines[0]
     doing = [statement for statement in body if not isinstance(statement, ast.Import | ast.ImportFrom)]
     return lines[doing[0].lineno - 1].strip() if doing else lines[0]

@@ -19,6 +19,7 @@ from pipeline_lib.execution.document import NotebookDocument
 from pipeline_lib.execution.kernels import kernel_folder
 from pipeline_lib.execution.options import ExecutionOptions
 from pipeline_lib.execution.outcome import CellStatus, KernelExit, NotebookError, NotebookOutcome
+from pipeline_lib.execution.report_summary import head_of
 from pipeline_lib.execution.running_kernel import RunningKernel
 from pipeline_lib.execution.supervision import Ended, Supervisor
 from pipeline_lib.redaction import redacted
@@ -131,7 +132,7 @@ class Session:
             raise Ended(status)
         self._current = index
         self._document.begin(index)
-        self._options.observer.cell_started(index + 1, self._document.total, cell.source.strip().splitlines()[0])
+        self._options.observer.cell_started(index + 1, self._document.total, head_of(cell.source))
         client.begin_cell()
         try:
             await self._supervisor.watch(client.async_execute_cell(cell, index))

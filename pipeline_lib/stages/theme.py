@@ -64,14 +64,14 @@ def _template() -> go.layout.Template:
         layout={
             "colorway": PALETTE,
             "font": {"color": TEXT, "size": 13},
-            "title": {"x": 0, "xref": "paper"},
+            "title": {"x": 0, "xref": "paper", "y": 0.98, "yref": "container", "yanchor": "top"},
             "paper_bgcolor": _CLEAR,
             "plot_bgcolor": _CLEAR,
             "separators": ".,",
             "xaxis": axis,
             "yaxis": {**axis, "tickformat": ",~f"},
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
-            "margin": {"l": 60, "r": 20, "t": 70, "b": 50},
+            "margin": {"l": 60, "r": 20, "t": 84, "b": 50},
             "height": 380,
         }
     )

@@ -88,6 +88,19 @@ def cloud_event(row: PipelineEvent) -> CloudEvent:
     return CloudEvent(attributes, {"pipeline_id": row.pipeline_id, "stage": row.stage, **row.data})
 
 
+def event_document(row: PipelineEvent) -> dict[str, Any]:
+    """Return a row of the event log as JSON for the terminal and the API."""
+    return {
+        "id": str(row.id),
+        "pipeline_id": row.pipeline_id,
+        "sequence": row.sequence,
+        "type": row.type,
+        "stage": row.stage,
+        "time": row.created_at.isoformat(),
+        "data": row.data,
+    }
+
+
 def _row(pipeline_id: str, sequence: int, event: Event) -> dict[str, Any]:
     return {
         "id": event.id,

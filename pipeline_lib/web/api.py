@@ -16,20 +16,20 @@ from pipeline_lib.execution.comparison import compare_runs
 from pipeline_lib.parameters import RunParameters
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.document import run_document
+from pipeline_lib.tracking.events import event_document
 from pipeline_lib.tracking.states import RunStatus
 from pipeline_lib.web import schemas
 from pipeline_lib.web.context import Context, InContext, RunId, context_of
 from pipeline_lib.web.form import with_readable_input
 from pipeline_lib.web.problems import FieldProblem, FieldsRefused, problem_responses
 from pipeline_lib.web.stream import Stream, wants_stream
-from pipeline_lib.web.topics import EVENTS, event_document
+from pipeline_lib.web.topics import EVENTS
 
 BASE = "/api/v1"
 _PAGE = 500
-KEY = r"^[\x21-\x7e]{1,200}$"
 IdempotencyKey = Annotated[
     str | None,
-    Header(pattern=KEY, description="repeats of a request with the same key make one run"),
+    Header(pattern=r"^[\x21-\x7e]{1,200}$", description="repeats of a request with the same key make one run"),
 ]
 
 

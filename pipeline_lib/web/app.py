@@ -13,6 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from starlette.responses import FileResponse
 
+from pipeline_lib.execution.aftermath import look_after
+from pipeline_lib.execution.report import COLOURS
 from pipeline_lib.settings import Settings
 from pipeline_lib.web import api, api_files, api_health, pages, pages_changes
 from pipeline_lib.web.access import Access
@@ -33,7 +35,7 @@ def create_app(settings: Settings, engine: Engine, actions: Actions) -> FastAPI:
     """Return the page and its API. The live stream runs while the application's lifespan lasts."""
     environment = templates()
     make_topic = topic_maker(lambda own, pipeline_id: run_parts(environment, own, settings, actions, pipeline_id))
-    live = Live(engine.url, make_topic)
+    live = Live(engine.url, make_topic, lambda own: look_after(own, settings))
     context = Context(settings, engine, actions, Access.of(settings), live, environment)
     app = FastAPI(
         title="Notebook workbench",
@@ -70,6 +72,10 @@ def _add_static(app: FastAPI) -> None:
     @app.get(f"/static/{PLOTLY_NAME}", include_in_schema=False)
     def plotly_js() -> FileResponse:
         return FileResponse(PLOTLY, media_type="text/javascript", headers=_FOREVER)
+
+    @app.get("/static/colours.js", include_in_schema=False)
+    def colours_js() -> FileResponse:
+        return FileResponse(COLOURS, media_type="text/javascript")
 
     app.mount("/static", StaticFiles(directory=_STATIC))
 

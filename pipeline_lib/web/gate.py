@@ -56,7 +56,7 @@ class Gate:
         if self.access.only_ours and not is_ours(scope):
             refusal = "this page is another user's; with WORKBENCH_WEB_TOKEN set they can let you in"
         if refusal is not None:
-            await send_problem(scope, _with_headers(send), 403, refusal)
+            await send_problem(scope, receive, _with_headers(send), 403, refusal)
             return
         token = connection.query_params.get("token")
         if token is not None and scope["method"] == "GET" and self.access.is_token(token):
@@ -75,7 +75,7 @@ class Gate:
     async def _turned_away(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(API):
             how = "this page wants its token: Authorization: Bearer …"
-            await send_problem(scope, _with_headers(send, challenge=True), 401, how)
+            await send_problem(scope, receive, _with_headers(send, challenge=True), 401, how)
             return
         address = f"/login?{urlencode({'to': scope['path']})}"
         await RedirectResponse(address, 303)(scope, receive, _with_headers(send))

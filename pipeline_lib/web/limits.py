@@ -27,7 +27,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif _announced(scope) > MAX_BODY_BYTES:
-            await send_problem(scope, send, 413, _TOO_LARGE)
+            await send_problem(scope, receive, send, 413, _TOO_LARGE)
         else:
             await self.app(scope, _counted(receive), send)
 

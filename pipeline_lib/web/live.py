@@ -25,7 +25,6 @@ from sqlalchemy.pool import StaticPool
 
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.tracking.events import CHANNEL
-from pipeline_lib.tracking.lease import reap
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
@@ -77,15 +76,16 @@ class Topic(Protocol):
 
 
 Key = tuple[str, str]  # kind of topic, run id
-Change = Callable[[Engine], None]
+Change = Callable[[Engine], object]
 
 
 class Live:
-    """The thread. `make_topic(kind, pipeline_id)` builds what a watcher asks for."""
+    """The thread. `make_topic(kind, pipeline_id)` builds what a watcher asks for; `look_after` ends crashed runs."""
 
-    def __init__(self, url: URL, make_topic: Callable[[str, str], Topic]) -> None:
+    def __init__(self, url: URL, make_topic: Callable[[str, str], Topic], look_after: Change) -> None:
         self._url = url
         self._make_topic = make_topic
+        self._look_after = look_after
         self._topics: dict[Key, Topic] = {}
         self._versions: dict[str, Any] = {}
         self._asked: deque[Change] = deque()
@@ -196,7 +196,7 @@ class Live:
 
     def _looked_up(self, engine: Engine) -> set[str]:
         """Return the watched runs that have changed since the last look."""
-        reap(engine)
+        self._look_after(engine)
         ids = sorted({pipeline_id for _, pipeline_id in self._topics})
         with engine.connect() as connection:
             rows = {row.id: tuple(row) for row in connection.execute(_VERSIONS, {"ids": ids})}
@@ -210,10 +210,14 @@ class Live:
                 self._guarded(key, lambda topic=topic: topic.refresh(engine))  # type: ignore[misc]
 
     def _guarded(self, key: Key, tell: Callable[[], None]) -> None:
-        """Tell a topic's watchers; a run that is there no more ends their streams."""
+        """Tell a topic's watchers; a run that is gone, or cannot be shown, ends their streams and no others."""
         try:
             tell()
-        except UnknownRun:
+        except (DBAPIError, psycopg2.Error, OSError):
+            raise
+        except Exception as error:
+            if not isinstance(error, UnknownRun):
+                log.exception("run not shown", extra={"pipeline_id": key[1]})
             for watcher in self._topics.pop(key).watchers:
                 watcher.tell(None)
 

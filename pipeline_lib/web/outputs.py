@@ -10,6 +10,7 @@ import nbformat
 from markupsafe import Markup
 
 from pipeline_lib.execution.report_outputs import OutputRenderer, code_html, text_html
+from pipeline_lib.execution.report_summary import head_of
 
 _QUIET = ("not_run", "running", "")
 
@@ -43,7 +44,7 @@ def _cell(number: int, cell: Any, renderer: OutputRenderer) -> OutputCell:
         number=number,
         status=status,
         seconds=None if status in _QUIET else record.get("seconds"),
-        head=cell.source.strip().splitlines()[0],
+        head=head_of(cell.source),
         code=code_html(cell.source),
         outputs=tuple(renderer.render(output) for output in cell.outputs),
     )

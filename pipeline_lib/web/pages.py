@@ -79,7 +79,7 @@ def _charts(rows: list[dict[str, Any]]) -> list[tuple[Any, str]]:
     processed = sum(row["records_processed"] for row in rows)
     errors = sum(int(row["error_count"]) for row in rows)
     return [
-        (runs_and_success(rows), f"Of the newest {ended} ended runs {completed} completed."),
+        (runs_and_success(rows), f"{completed} of the newest {ended} ended runs completed."),
         (stage_times(rows), "Seconds that each run spent in each stage, oldest to newest."),
         (records_of_runs(rows), f"These runs processed {processed:,} records."),
         (errors_of_runs(rows), f"In these runs {errors} stage{'' if errors == 1 else 's'} ended badly."),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -14,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.tracking import queries
-from pipeline_lib.web.api import KEY, cancelled, started
+from pipeline_lib.web.api import cancelled, started
 from pipeline_lib.web.context import InContext, RunId, Stage, context_of
 from pipeline_lib.web.form import refusals, with_readable_input
 from pipeline_lib.web.gate import session_cookie
@@ -51,7 +52,7 @@ def trigger(request: Request, context: InContext, form: Form) -> Response:
     problems = refusals(values)
     if problems:
         return start_page(request, context, form, problems, 422)
-    key = _key(form.get("idempotency_key", ""))
+    key = _key(form.get("idempotency_key", ""), values)
     context.take_start(key)
     try:
         pipeline_id = started(context, with_readable_input(RunParameters.checked(values)), key)
@@ -107,8 +108,10 @@ async def login(request: Request, context: InContext, sent: Sent) -> Response:
     return answer
 
 
-def _key(given: str) -> str | None:
-    return given if re.fullmatch(KEY, given) else None
+def _key(given: str, values: dict[str, str]) -> str | None:
+    """Return the key of these values sent by this form: a second click repeats it, changed values are another run."""
+    told = json.dumps([given, sorted(values.items())])
+    return hashlib.sha256(told.encode()).hexdigest() if given else None
 
 
 def _own_path(to: str) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from pipeline_lib.errors import (
     InvalidParameter,
@@ -77,13 +77,9 @@ def problem_response(
     return Response(json.dumps(dict(problem), default=dict), status, headers, MEDIA_TYPE)
 
 
-async def send_problem(scope: Scope, send: Send, status: int, detail: str) -> None:
+async def send_problem(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
     """Answer before any handler is asked."""
-
-    async def nothing() -> Any:
-        raise NotImplementedError
-
-    await problem_response(status, detail)(scope, nothing, send)
+    await problem_response(status, detail)(scope, receive, send)
 
 
 def add_handlers(app: FastAPI) -> None:

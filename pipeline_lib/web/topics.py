@@ -12,7 +12,7 @@ from sse_starlette import ServerSentEvent
 
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.models import PipelineEvent
+from pipeline_lib.tracking.events import event_document
 from pipeline_lib.tracking.states import StageStatus
 from pipeline_lib.web.live import Topic, Watcher
 
@@ -89,19 +89,6 @@ def topic_maker(render: Render) -> Callable[[str, str], Topic]:
         return PageTopic(pipeline_id, render) if kind == PAGE else EventTopic(pipeline_id)
 
     return make
-
-
-def event_document(event: PipelineEvent) -> dict[str, Any]:
-    """Return one event as JSON, as `workbench events --json` does."""
-    return {
-        "id": str(event.id),
-        "pipeline_id": event.pipeline_id,
-        "sequence": event.sequence,
-        "type": event.type,
-        "stage": event.stage,
-        "time": event.created_at.isoformat(),
-        "data": event.data,
-    }
 
 
 def to_text(document: Any) -> str:

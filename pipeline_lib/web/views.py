@@ -20,6 +20,7 @@ from pipeline_lib.tracking.states import TERMINAL, RunStatus, StageStatus
 from pipeline_lib.web.files import StageFiles, stage_files
 
 _CELL = "cell."
+_LOOKS = 3
 
 
 @dataclass
@@ -73,7 +74,18 @@ class RunView:
 
 
 def run_view(engine: Engine, settings: Settings, pipeline_id: str) -> RunView:
-    """Return everything the run's page shows; raises `UnknownRun`."""
+    """Return everything the run's page shows; raises `UnknownRun`.
+
+    What happens between its queries is another event: then it looks again, so that its parts tell of one moment.
+    """
+    for _ in range(_LOOKS - 1):
+        view = _look(engine, settings, pipeline_id)
+        if queries.run_row(engine, pipeline_id)["event_sequence"] == view.sequence:
+            return view
+    return _look(engine, settings, pipeline_id)
+
+
+def _look(engine: Engine, settings: Settings, pipeline_id: str) -> RunView:
     # The row before the events: the page then shows at least what its sequence number says.
     row = queries.run_row(engine, pipeline_id)
     document = run_document(engine, settings, pipeline_id)

@@ -47,3 +47,16 @@ def tab(browser: Browser, forgiven: str = "status of 4", **options: Any) -> Iter
     finally:
         context.close()
     assert trouble == []
+
+
+def what_is_seen(tab: Tab) -> str:
+    """Return the words that can be seen on a run's page, without seconds that go on."""
+    return str(
+        tab.evaluate("""() => {
+            const own = [...document.querySelectorAll("[data-running], #said")];
+            for (const each of own) each.hidden = true;
+            const words = document.querySelector("main").innerText;
+            for (const each of own) each.hidden = false;
+            return words;
+        }""")
+    )

@@ -10,12 +10,11 @@ import plotly.graph_objects as go
 import pytest
 from nbformat.v4 import new_output
 from playwright.sync_api import Browser, expect
-from playwright.sync_api import Page as Tab
 
 from pipeline_lib.parameters import StageName
 from pipeline_lib.stages.theme import titled
 from pipeline_lib.tracking import queries
-from tests.web.browsing import chromium, needs_browser, tab
+from tests.web.browsing import chromium, needs_browser, tab, what_is_seen
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
 
@@ -87,19 +86,9 @@ def test_who_comes_back_in_mid_run_sees_what_one_sees_who_stayed(browser: Browse
         worker.cell(run, StageName.PROCESS, 1)
         with tab(browser) as again:
             again.goto(address)
-            expect(stayed.locator("#cell-process-1-1 .badge")).to_contain_text("completed")
-            assert _what_is_seen(stayed) == _what_is_seen(again)
-
-
-def _what_is_seen(tab: Tab) -> str:
-    """Return the words that can be seen on the page, without seconds that go on."""
-    expect(tab.locator("#cell-ingest-1-2 .badge")).to_be_attached()
-    return str(
-        tab.evaluate("""() => {
-            for (const each of document.querySelectorAll("[data-running], #said")) each.hidden = true;
-            return document.querySelector("main").innerText;
-        }""")
-    )
+            for each in (stayed, again):
+                expect(each.locator("#cell-process-1-1 .badge")).to_contain_text("completed")
+            assert what_is_seen(stayed) == what_is_seen(again)
 
 
 def test_what_a_reader_has_unfolded_and_focused_stays_so(browser: Browser, page: Page, worker: Worker) -> None:
@@ -128,6 +117,26 @@ def test_the_page_finds_back_by_itself_when_the_workbench_was_away(browser: Brow
         with served(worker.settings, worker.engine, worker.actions(), page.port):
             expect(opened.locator("#stage-generate summary .badge")).to_contain_text("completed", timeout=15_000)
             expect(opened.locator("#lost")).to_be_hidden()
+
+
+def test_a_second_click_repeats_the_run_and_going_back_to_change_something_starts_another(
+    browser: Browser, page: Page, worker: Worker
+) -> None:
+    with tab(browser) as opened:
+        opened.goto(page.url)
+        opened.get_by_label("Records", exact=True).fill("11")
+        opened.get_by_label("Reuse").check()
+        opened.get_by_role("button", name="Trigger pipeline").dblclick()
+        opened.wait_for_url("**/runs/2*")
+        opened.go_back()
+        opened.get_by_label("Records", exact=True).fill("12")
+        opened.get_by_role("button", name="Trigger pipeline").click()
+        opened.wait_for_url("**/runs/2*")
+    rows = [
+        queries.run_row(worker.engine, row["pipeline_id"])["parameters"] for row in queries.key_figures(worker.engine)
+    ]
+    assert [row["records"] for row in rows] == [12, 11]
+    assert rows[1]["reuse"] is True
 
 
 def test_refused_values_are_told_at_their_fields_and_nothing_starts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import ExitStack
 
@@ -11,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from pipeline_lib.parameters import StageName
 from pipeline_lib.tracking import queries
+from tests.integration.service_watch import wait_until
 from tests.web.by_hand import Worker
 from tests.web.served import Page
 from tests.web.sse import numbered, stream
@@ -127,6 +129,18 @@ def test_a_run_whose_owner_has_died_crashes_before_the_eyes_of_its_watchers(page
             connection.execute(text("update pipelines set lease_expires_at = clock_timestamp() - interval '1 s'"))
         types = [next(messages).data["type"] for _ in range(2)]
     assert types == ["run.started", "run.crashed"]
+
+
+def test_who_watches_a_crashed_run_finds_its_notebook_finished_too(page: Page, worker: Worker) -> None:
+    run = worker.started()
+    run.stage_started(StageName.GENERATE)
+    worker.write_notebook(run, StageName.GENERATE)
+    with page.client() as client, stream(client, _events(run.pipeline_id)) as messages:
+        with worker.engine.begin() as connection:
+            connection.execute(text("update pipelines set lease_expires_at = clock_timestamp() - interval '1 s'"))
+        next(message for message in messages if message.data["type"] == "run.crashed")
+        notebook = worker.folder(run, StageName.GENERATE) / "notebook.ipynb"
+        assert wait_until(lambda: json.loads(notebook.read_text())["metadata"]["workbench"]["status"] == "killed", 30)
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*"])

@@ -1,9 +1,4 @@
-"use strict";
 (async () => {
-  const palettes = {
-    light: { ink: "#24292f", soft: "#57606a", grid: "#e3e7ec" },
-    dark: { ink: "#e6edf3", soft: "#9da7b3", grid: "#2c343e" },
-  };
   const scheme = matchMedia("(prefers-color-scheme: dark)");
 
   async function unpacked(text) {
@@ -12,28 +7,9 @@
     return new Response(stream).text();
   }
 
-  function inColours(layout, colours) {
-    const axis = { gridcolor: colours.grid, linecolor: colours.grid, zerolinecolor: colours.grid };
-    const template = layout.template || {};
-    const base = template.layout || {};
-    const both = { ...axis, tickfont: { color: colours.soft } };
-    return {
-      ...layout,
-      autosize: true,
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font: { ...layout.font, color: colours.ink },
-      template: {
-        ...template,
-        layout: { ...base, xaxis: { ...base.xaxis, ...both }, yaxis: { ...base.yaxis, ...both } },
-      },
-    };
-  }
-
   async function draw(canvas, palette) {
     const figure = JSON.parse(document.getElementById(canvas.dataset.figure).textContent);
-    const layout = inColours(figure.layout || {}, palettes[palette]);
-    delete layout.width;
+    const layout = inColours(figure.layout || {}, palette);
     const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["toImage"] };
     // Seen first, drawn then: a hidden canvas has no width to fill.
     canvas.parentElement.classList.add("drawn");

@@ -132,6 +132,8 @@ document.addEventListener("click", (click) => {
   if (summary) summary.parentElement.setAttribute("data-touched", "");
 });
 document.addEventListener("toggle", refreshOutputs, true);
+// A page that comes back as it was left would send its form's old key, which names the run it has started.
+addEventListener("pageshow", (shown) => shown.persisted && location.reload());
 for (const root of document.querySelectorAll("[data-live]")) follow(root);
 for (const list of document.querySelectorAll("[data-refresh]")) repeatedly(() => refreshRuns(list), again.runs);
 keepTime();
