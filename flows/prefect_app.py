@@ -57,7 +57,14 @@ def is_own(headers: Headers, names: frozenset[str]) -> bool:
     hosts = headers.getlist("host")
     if len(hosts) != 1 or (_OWN_HOST.fullmatch(hosts[0]) is None and hosts[0].lower() not in names):
         return False
-    if any(origin.partition("://")[2] != hosts[0] for origin in headers.getlist("origin")):
-        return False
+    origins = headers.getlist("origin")
+    if origins:
+        return all(_is_same_server(origin.partition("://")[2], hosts[0]) for origin in origins)
     opened = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
     return opened or headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+
+
+def _is_same_server(asking: str, asked: str) -> bool:
+    """Tell whether a page of one address is the server's at the other: `localhost` and 127.0.0.1 are one machine."""
+    theirs, ours = _OWN_HOST.fullmatch(asking), _OWN_HOST.fullmatch(asked)
+    return asking == asked or (theirs is not None and ours is not None and theirs[2] == ours[2])

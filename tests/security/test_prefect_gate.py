@@ -23,6 +23,7 @@ FLOW = json.dumps({"name": "made-by-a-foreign-page"}).encode()
 FOREIGN = {
     "another page's origin": {"Origin": "http://attacker.example"},
     "another port's page": {"Origin": "http://127.0.0.1:3000"},
+    "another port's page by another name": {"Origin": "http://localhost:3000"},
     "a sandboxed page": {"Origin": "null"},
     "a name that leads here": {"Host": "attacker.example:{port}"},
     "a name that looks like ours": {"Host": "127.0.0.1.attacker.example:{port}"},
@@ -34,6 +35,11 @@ FOREIGN = {
 OWN = {
     "a program": {},
     "the server's own page": {"Origin": "http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"},
+    "its page by this machine's other name": {
+        "Origin": "http://localhost:{port}",
+        "Sec-Fetch-Site": "cross-site",
+        "Sec-Fetch-Mode": "cors",
+    },
     "a tunnel": {"Host": "localhost:4200", "Origin": "http://localhost:4200"},
     "a person who follows a link": {
         "Sec-Fetch-Site": "cross-site",
@@ -82,6 +88,13 @@ def test_what_a_foreign_page_asks_is_refused(port: int, who: str) -> None:
 @pytest.mark.parametrize("who", OWN)
 def test_programs_its_own_page_and_tunnels_are_answered(port: int, who: str) -> None:
     assert asked(port, "GET", "/api/health", OWN[who])[0] == 200
+
+
+@pytest.mark.parametrize("who", [*FOREIGN, *OWN])
+def test_the_gate_knows_own_pages_by_their_headers(who: str) -> None:
+    given = {"Host": "127.0.0.1:4321", **(FOREIGN | OWN)[who]}
+    headers = Headers({name: value.format(port=4321) for name, value in given.items()})
+    assert is_own(headers, frozenset()) is (who in OWN)
 
 
 def test_in_the_compose_file_it_is_behind_the_same_gate_and_programs_reach_it_by_its_name() -> None:
