@@ -1,5 +1,5 @@
 """Fixtures of other folders that benchmarks use as well."""
 
-from tests.web.conftest import engine, own_settings, page, worker
+from tests.web.conftest import own_settings, page, worker
 
-__all__ = ["engine", "own_settings", "page", "worker"]
+__all__ = ["own_settings", "page", "worker"]
