@@ -82,6 +82,7 @@ def load_settings() -> Settings:
     _check_scheme("DATABASE_URL", settings.database_url, ("postgresql", "postgres", "postgresql+psycopg2"))
     _check_scheme("AMQP_URL", settings.amqp_url, ("amqp", "amqps"))
     _check_scheme("SPARK_REMOTE", settings.spark_remote, ("sc",))
+    _scheme_of("PREFECT_API_URL", settings.prefect_api_url or "")
     for name in ("database_url", "amqp_url", "spark_remote"):
         if (url := getattr(settings, name)) is not None:
             check_credentials(name.upper(), url.get_secret_value(), os.environ)
@@ -90,9 +91,15 @@ def load_settings() -> Settings:
 
 
 def _check_scheme(name: str, url: SecretStr | None, schemes: tuple[str, ...]) -> None:
-    try:
-        fits = url is None or urlsplit(url.get_secret_value()).scheme in schemes
-    except ValueError:
-        raise InvalidSetting(f"{name}: is no URL; see .env.example") from None
-    if not fits:
+    if url is not None and _scheme_of(name, url.get_secret_value()) not in schemes:
         raise InvalidSetting(f"{name}: must begin with {schemes[0]}://; see .env.example")
+
+
+def _scheme_of(name: str, url: str) -> str:
+    """Return the URL's scheme; raises `InvalidSetting` when host or port cannot be read from it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise InvalidSetting(f"{name}: is no URL of one host and one port; see .env.example") from None
+    return parts.scheme

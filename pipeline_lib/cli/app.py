@@ -17,7 +17,7 @@ import typer
 from pipeline_lib import logs
 from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.cli.options import asked_for, parameter_options
-from pipeline_lib.cli.output import Json, print_json, printable
+from pipeline_lib.cli.output import Json, print_json, printable, write_in
 from pipeline_lib.errors import Refused, WorkbenchError
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.redaction import redacted
@@ -80,6 +80,7 @@ def create_cli(start_run: StartRun, resume_run: ResumeRun, work: Work, serve_pag
 def _told_in_one_line(app: typer.Typer) -> None:
     """Run the command; an error on purpose becomes one line and its exit code, never a traceback."""
     sys.excepthook = _tell_traceback
+    write_in(errors="replace")
     try:
         app()
     except WorkbenchError as error:

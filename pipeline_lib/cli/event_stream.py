@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine
 
-from pipeline_lib.cli.output import print_json, printable
+from pipeline_lib.cli.output import print_json, printable, write_in
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.events import event_document
 from pipeline_lib.tracking.models import PipelineEvent
@@ -22,6 +22,8 @@ def print_events(engine: Engine, pipeline_id: str, *, follow: bool, as_json: boo
     if as_json and not follow:
         print_json([_document(row) for row in queries.events_after(engine, pipeline_id)])
         return
+    if as_json:
+        write_in(encoding="utf-8")
     last = 0
     while True:
         ended = RunStatus(queries.run_row(engine, pipeline_id)["status"]) in TERMINAL

@@ -52,7 +52,9 @@ def chosen_run(engine: Engine, pipeline_id: str | None) -> str:
     return str(queries.run_row(engine, newest)["id"])
 
 
-def runs(limit: Annotated[int, typer.Option(help="how many, newest first")] = 20, as_json: Json = False) -> None:
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="how many, newest first")] = 20, as_json: Json = False
+) -> None:
     """List the newest runs with their key figures."""
     from pipeline_lib.cli.views import runs_table, show_on_terminal
     from pipeline_lib.tracking import queries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, Any
 
@@ -18,5 +19,11 @@ def printable(text: str) -> str:
 
 def print_json(document: Any) -> None:
     """Write one JSON document to stdout, decimals as numbers."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    sys.stdout.write(orjson.dumps(document, default=float, option=options).decode())
+    write_in(encoding="utf-8")
+    print(orjson.dumps(document, default=float, option=orjson.OPT_INDENT_2).decode())
+
+
+def write_in(*, encoding: str | None = None, errors: str | None = None) -> None:
+    """Set `encoding` or `errors` of stdout: JSON is UTF-8 in every locale, and no locale may end a command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # closed, it is None
+        sys.stdout.reconfigure(encoding=encoding, errors=errors)

@@ -23,9 +23,14 @@ COLOURS = {
 }
 
 
+_PIPED_WIDTH = 10_000  # no row is as wide, so that a table keeps its words and one line a row
+
+
 def show_on_terminal(renderable: RenderableType) -> None:
-    """Write to stdout; coloured on a terminal, plain when piped. Brackets and colons in data are no markup."""
+    """Write to stdout; coloured on a terminal, plain and never cut when piped. Brackets and colons in data are text."""
     console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
     console.print(renderable, soft_wrap=not console.is_terminal)
 
 

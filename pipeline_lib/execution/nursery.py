@@ -75,7 +75,10 @@ class Nursery:
             self._reap()
 
     def _receive(self) -> tuple[bytes, list[int]]:
-        message, fds, _, _ = socket.recv_fds(self._control, LONGEST_MESSAGE, 1)
+        try:
+            message, fds, _, _ = socket.recv_fds(self._control, LONGEST_MESSAGE, 1)
+        except ConnectionResetError:  # the owner is gone and has left something unread
+            return b"", []
         return message, fds
 
     def _fork(self, request: dict[str, Any], lifeline: socket.socket) -> bool:

@@ -60,7 +60,7 @@ def block_count(records: int) -> int:
 
 
 def make_block(parameters: GenerateParameters, number: int) -> Block:
-    """Draw and write the records of block `number` (from 0); raises `InvalidParameter` for locale or clock."""
+    """Draw and write the records of block `number` (from 0); raises `InvalidParameter` for an open clock."""
     start = number * BLOCK_RECORDS
     size = min(BLOCK_RECORDS, parameters.records - start)
     rng = np.random.default_rng(np.random.SeedSequence([parameters.seed, number]))

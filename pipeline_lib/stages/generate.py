@@ -26,14 +26,14 @@ from pipeline_lib.stages.blocks import (
 )
 from pipeline_lib.stages.progress import Progress, silent
 from pipeline_lib.stages.reading import GENERATED_FILES
-from pipeline_lib.stages.vocabulary import Vocabulary, check_locale, vocabulary_of
+from pipeline_lib.stages.vocabulary import Vocabulary, vocabulary_of
 
 
 def generate(parameters: GenerateParameters, folder: Path, progress: Progress = silent) -> StageResult:
     """Write `records.jsonl` (or `records.json`, an array) into `folder`, a block of 65,536 records at a time.
 
     Memory stays flat. `details`: `defects` by kind and `distinct` values per field drawn from a vocabulary.
-    Raises `InvalidParameter` for an unknown locale or an empty reference time.
+    Raises `InvalidParameter` for an empty reference time.
     """
     check(parameters)
     blocks = (make_block(parameters, number) for number in range(block_count(parameters.records)))
@@ -46,8 +46,7 @@ def is_distributed(parameters: GenerateParameters) -> bool:
 
 
 def check(parameters: GenerateParameters) -> None:
-    """Refuse before anything is written: raises `InvalidParameter` for locale or reference time."""
-    check_locale(parameters.locale)
+    """Refuse before anything is written: raises `InvalidParameter` for an open reference time."""
     reference_second(parameters)
 
 

@@ -30,7 +30,7 @@ class Sample:
 def first_records(parameters: GenerateParameters, size: int = SAMPLE) -> Sample:
     """Return the first `size` records, exactly as stage 1 writes them with these parameters and this clock; 0.3 s.
 
-    Raises `InvalidParameter` for locale or clock.
+    Raises `InvalidParameter` for an open clock.
     """
     text = bytes(make_block(parameters, 0).text).decode()
     lines = text.split(SEPARATORS[parameters.input_format])[: min(size, parameters.records)]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -125,6 +126,13 @@ def test_a_nursery_with_threads_refuses_to_fork_and_a_plain_kernel_steps_in(tmp_
         outcome = run_code("print('hello')", tmp_path / "n.ipynb", kernels=WarmKernels(nursery))
     assert outcome.completed
     assert "nursery.failed" in caplog.text
+
+
+def test_a_nursery_whose_owner_left_before_it_listened_ends_without_a_word(capfd):
+    with Nursery.started(["json"]) as nursery:
+        assert select.select([nursery._control], [], [], 60)[0]  # it has told that it is ready, and nobody reads it
+    assert nursery._process.returncode == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_a_dead_nursery_is_replaced_by_a_plain_kernel(tmp_path, caplog):

@@ -113,7 +113,7 @@ def test_the_command_refuses_in_one_line_before_anything_starts(name: str, url: 
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("url", ["postgresql://[::1/x", "postgresql://u:p@[zz]/x"])
+@pytest.mark.parametrize("url", ["postgresql://[::1/x", "postgresql://u:p@[zz]/x", "postgresql://u:p@h:x/d"])
 def test_what_is_no_url_is_refused_without_being_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline_lib.settings import load_settings
 

@@ -16,9 +16,9 @@ from pipeline_lib.parameters import RunParameters
 WORKBENCH = str(Path(sys.executable).with_name("workbench"))
 
 
-def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(home: Path, *arguments: str, verb: str = "run") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"WORKBENCH_HOME": str(home), "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
-    command = [WORKBENCH, "run", *arguments]
+    command = [WORKBENCH, verb, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -28,6 +28,7 @@ def _run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--records", "0"], "records"),
         (["--records", "ten"], "records"),
         (["--set", "recrods=5"], "recrods"),
+        (["--locale", "xx_XX"], "locale"),
         (["--set", "records"], "records"),
         (["--input-file", "there/is/none.json"], "input_file"),
         (["--input-file", "."], "input_file"),
@@ -43,6 +44,13 @@ def test_a_refused_run_says_field_and_reason_in_one_line_and_writes_nothing(
     assert done.stderr.startswith(f"workbench: parameter {field}: ")
     assert len(done.stderr.splitlines()) == 1
     assert not home.exists()
+
+
+@pytest.mark.parametrize("limit", ["-1", "0", str(2**70)])
+def test_runs_refuses_a_limit_that_no_list_has(tmp_path: Path, limit: str) -> None:
+    done = _run(tmp_path, "--limit", limit, verb="runs")
+    assert done.returncode == 2
+    assert "Invalid value for '--limit'" in done.stderr
 
 
 def test_every_parameter_is_an_option_of_its_name() -> None:

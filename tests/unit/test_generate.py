@@ -141,10 +141,9 @@ def test_progress_ends_at_the_total(tmp_path: Path) -> None:
     assert told[-1] == (2_000, 2_000)
 
 
-def test_an_unknown_locale_or_an_open_clock_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    for changes, field in (({"locale": "xx_XX"}, "locale"), ({"reference_time": ""}, "reference_time")):
-        with pytest.raises(InvalidParameter, match=f"parameter {field}"):
-            generate(parameters(**changes), tmp_path / "out")
+def test_an_open_clock_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameter, match="parameter reference_time"):
+        generate(parameters(reference_time=""), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

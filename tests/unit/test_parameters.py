@@ -28,6 +28,7 @@ MOMENTS = st.datetimes(
         ("defect_rate", 1.01),
         ("defect_rate", float("nan")),
         ("locale", "english"),
+        ("locale", "xx_XX"),
         ("input_format", "xml"),
         ("input_file", "a\x00b"),
         ("input_file", "a\nb"),

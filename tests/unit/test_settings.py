@@ -40,6 +40,17 @@ def test_an_unusable_number_is_refused_by_its_variable(name: str, value: str, mo
         load_settings()
 
 
+@pytest.mark.parametrize("name", [*SECRETS, "PREFECT_API_URL"])
+@pytest.mark.parametrize("port", ["word", "99999"])
+def test_a_url_whose_port_is_none_is_refused_without_showing_it(
+    name: str, port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, SECRETS.get(name, f"http://user:{CANARY}@host/api").replace("host/", f"host:{port}/"))
+    with pytest.raises(InvalidSetting, match=f"^{name}: is no URL of one host and one port") as refusal:
+        load_settings()
+    assert CANARY not in str(refusal.value)
+
+
 def test_secrets_do_not_show_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, url in SECRETS.items():
         monkeypatch.setenv(name, url)

@@ -1,0 +1,42 @@
+"""What commands print survives every locale and every width of a terminal that is none."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from pipeline_lib.cli.output import print_json, write_in
+from pipeline_lib.cli.views import runs_table, show_on_terminal
+
+ROW = {"pipeline_id": "20261123t083012_a1b2c3", "status": "failed", "trigger": "cli", "total_seconds": None}
+FIGURES = {**ROW, **dict.fromkeys(("records_read", "records_processed", "records_rejected"))}
+
+
+def ascii_stdout(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    return written
+
+
+def test_a_locale_without_a_sign_gets_a_question_mark_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = ascii_stdout(monkeypatch)
+    write_in(errors="replace")
+    show_on_terminal(runs_table([FIGURES]))
+    sys.stdout.flush()
+    assert b"20261123t083012_a1b2c3  failed  cli               ?" in written.getvalue()
+
+
+def test_json_is_utf_8_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = ascii_stdout(monkeypatch)
+    print_json({"name": "Gerät ✓"})
+    sys.stdout.flush()
+    assert json.loads(written.getvalue()) == {"name": "Gerät ✓"}
+
+
+def test_what_is_piped_is_never_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    show_on_terminal(runs_table([FIGURES]))
+    assert len(capsys.readouterr().out.splitlines()) == 2
