@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_INTERRUPTED = 130
+
 
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any parameter by its name")]
 
@@ -88,9 +90,10 @@ def _told_in_one_line(app: typer.Typer) -> None:
         told = printable(redacted(str(error)))
         print("workbench:", told.replace("\n", r"\n") if isinstance(error, Refused) else told, file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("workbench: cancelled", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Typer's answer to Ctrl-C, which says nothing
+            print("workbench: stopped by Ctrl-C", file=sys.stderr)
+        raise
 
 
 def _tell_traceback(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:

@@ -7,7 +7,9 @@ import json
 import sys
 
 import pytest
+import typer
 
+from pipeline_lib.cli.app import _told_in_one_line
 from pipeline_lib.cli.output import print_json, write_in
 from pipeline_lib.cli.views import runs_table, show_on_terminal
 
@@ -40,3 +42,17 @@ def test_what_is_piped_is_never_cut(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setenv("COLUMNS", "10")
     show_on_terminal(runs_table([FIGURES]))
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_ctrl_c_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["workbench"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # puts back what the command sets
+    with pytest.raises(SystemExit, match="130"):
+        _told_in_one_line(app)
+    assert capsys.readouterr().err == "workbench: stopped by Ctrl-C\n"
