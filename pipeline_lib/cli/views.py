@@ -31,7 +31,7 @@ def show_on_terminal(renderable: RenderableType) -> None:
     console = Console(markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
-    console.print(renderable, soft_wrap=not console.is_terminal)
+    console.print(renderable, soft_wrap=not console.is_terminal, crop=False)  # a cut path leads nowhere
 
 
 def status_text(status: str) -> Text:

@@ -8,10 +8,11 @@ import sys
 
 import pytest
 import typer
+from rich.console import Group
 
 from pipeline_lib.cli.app import _told_in_one_line
 from pipeline_lib.cli.output import print_json, write_in
-from pipeline_lib.cli.views import runs_table, show_on_terminal
+from pipeline_lib.cli.views import _files, runs_table, show_on_terminal
 
 ROW = {"pipeline_id": "20261123t083012_a1b2c3", "status": "failed", "trigger": "cli", "total_seconds": None}
 FIGURES = {**ROW, **dict.fromkeys(("records_read", "records_processed", "records_rejected"))}
@@ -56,3 +57,13 @@ def test_ctrl_c_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     with pytest.raises(SystemExit, match="130"):
         _told_in_one_line(app)
     assert capsys.readouterr().err == "workbench: stopped by Ctrl-C\n"
+
+
+def test_a_path_longer_than_the_terminal_is_wide_stays_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    path = f"/home/{'folder/' * 20}output.json"
+    show_on_terminal(Group(_files({"output_file": path, "notebooks": [], "reports": []})))
+    assert path in capsys.readouterr().out
