@@ -41,7 +41,7 @@ def _picture(document: Mapping[str, Any]) -> RenderableType:
         if document[heading]:
             parts += [Text(), _table(heading, document[heading])]
     if document["shifts"]:
-        parts += [Text(), _shifts(document["shifts"])]
+        parts += [Text(), *_shifts(document["shifts"])]
     return Group(*parts)
 
 
@@ -53,12 +53,19 @@ def _table(heading: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _shifts(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _shifts(rows: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """Show the effects that have a name, and count the others."""
+    named = [row for row in rows if row["size"] != "none"]
+    quiet = Text(
+        f"{len(rows) - len(named)} other effects on columns are too small to have a name; --json has them all."
+    )
+    if not named:
+        return [Text("No column has shifted.")]
     table = _empty("column", "effect size", right=("a", "b"))
     table.add_column("size")
-    for row in rows:
+    for row in named:
         table.add_row(row["column"], f"{row['measure']} {row['value']:.3f}", row["a"], row["b"], row["size"])
-    return table
+    return [table, quiet]
 
 
 def _empty(*left: str, right: Sequence[str] = ("a", "b", "change")) -> Table:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline_lib.cli.output import printable
 
+RUN_ID_WIDTH = 22
 COLOURS = {
     "completed": "green",
     "reused": "cyan",
@@ -57,15 +58,16 @@ def seconds_text(seconds: float | None) -> str:
 
 def runs_table(figures: Iterable[Mapping[str, Any]]) -> RenderableType:
     """Return the newest runs, one a row."""
-    table = Table("run", "status", "started by", box=None, header_style="bold", pad_edge=False)
-    for heading in ("records", "processed", "rejected", "time"):
+    run = Column("run", min_width=RUN_ID_WIDTH)  # an id that is cut off cannot be typed
+    table = Table(run, "status", "started by", box=None, header_style="bold", pad_edge=False)
+    for heading in ("records", "rejected", "time"):
         table.add_column(heading, justify="right")
     for row in figures:
         table.add_row(
             row["pipeline_id"],
             run_status_text(row["status"], row["trigger"]),
             row["trigger"],
-            *(count_text(row[name]) for name in ("records_read", "records_processed", "records_rejected")),
+            *(count_text(row[name]) for name in ("records_read", "records_rejected")),
             seconds_text(row["total_seconds"]),
         )
     return table
@@ -113,12 +115,17 @@ def _ledger(document: Mapping[str, Any]) -> list[Text]:
 
 
 def _error(document: Mapping[str, Any]) -> list[Text]:
-    return [Text(f"\n{printable(document['error']['message'])}", style="red")] if document["error"] else []
+    error = document["error"]
+    if not error:
+        return []
+    told = [Text(f"\n{printable(error['message'])}", style="red")]
+    stage = error.get("stage")
+    return [*told, Text(f"Step through it: workbench open {document['pipeline_id']} {stage}")] if stage else told
 
 
 def _files(document: Mapping[str, Any]) -> Text:
     named = {"Notebooks": document["notebooks"], "Reports": document["reports"]}
     lines = [f"\nOutput\n  {document['output_file']}"] if document["output_file"] else []
     for heading, paths in named.items():
-        lines += [f"\n{heading}", *(f"  {path}" for path in paths)]
+        lines += [f"\n{heading}", *(f"  {path}" for path in paths)] if paths else []
     return Text("\n".join(lines), no_wrap=True, overflow="ignore")

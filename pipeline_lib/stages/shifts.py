@@ -23,6 +23,7 @@ import polars.selectors as cs
 
 _SIZES = {"Hedges' g": (0.2, 0.5, 0.8), "PSI": (0.02, 0.1, 0.25), "Cramér's V": (0.1, 0.3, 0.5)}
 _DECILES = [step / 10 for step in range(1, 10)]
+_SHOWN = 24  # characters of a value
 _NAMES = ("none", "small", "medium", "large")
 
 
@@ -116,7 +117,9 @@ def cramers_v(name: str, a: dict[object, int], b: dict[object, int]) -> Shift:
 
 def _commonest(counts: dict[object, int]) -> str:
     value, count = max(counts.items(), key=lambda item: (item[1], str(item[0])))
-    return f"commonest {value}, {count / sum(counts.values()):.1%}"
+    text = str(value)
+    shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return f"commonest {shown}, {count / sum(counts.values()):.1%}"
 
 
 def _mean(values: pl.Series) -> float:

@@ -55,6 +55,7 @@ def as_label(text: str) -> str:
 def noted(figure: go.Figure, text: str) -> go.Figure:
     """Write a sentence into the middle of a figure that has nothing else to show."""
     font = {"size": 16}
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
     return figure.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font=font)
 
 

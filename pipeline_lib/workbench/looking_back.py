@@ -38,10 +38,19 @@ def key_figures(last_runs: int) -> list[queries.Row]:
 
 
 def figures_table(rows: list[queries.Row]) -> pd.DataFrame:
-    """Return key figures as a table, one run a row."""
-    table = pd.DataFrame(rows, columns=["pipeline_id", *_FIGURES]).set_index("pipeline_id")
-    table.columns = [name.replace("_", " ") for name in table.columns]
-    return table
+    """Return key figures as a table for people, one run a row."""
+    shown = [{name.replace("_", " "): _shown(row, name) for name in _FIGURES} for row in rows]
+    columns = [name.replace("_", " ") for name in _FIGURES]
+    return pd.DataFrame(shown, columns=columns, index=pd.Index([row["pipeline_id"] for row in rows], name="run"))
+
+
+def _shown(row: queries.Row, name: str) -> str:
+    value = row[name]
+    if name == "status" and (value, row["trigger"]) == (RunStatus.PENDING, "notebook"):
+        return "open, by hand"
+    if value is None:
+        return "–"
+    return f"{float(value):,.1f}" if name == "total_seconds" else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def summed_up(rows: list[queries.Row]) -> pd.Series:
