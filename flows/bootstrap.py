@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -109,6 +109,7 @@ def _work(
             _end_if_pending(run, cancelled, error)
             if cancelled and not isinstance(error, WorkbenchError):
                 raise RunCancelled(f"run {run.pipeline_id} was cancelled") from error
+            _tell_of_lost_database(run, error)
             raise
     return run.pipeline_id
 
@@ -138,12 +139,28 @@ def _loaded(flow_module: Future[ModuleType], watch: Watch, pipeline_id: str) -> 
 
 def _end_if_pending(run: OwnedRun, cancelled: bool, error: BaseException) -> None:
     """End a run that nobody has claimed; who claimed it has ended it already."""
+    from sqlalchemy.exc import DBAPIError
+
     from pipeline_lib.execution.stage_run import error_record
     from pipeline_lib.tracking.states import RunStatus
 
     status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
-    with suppress(RunStateError):
+    try:
         run.end_badly(status, error_record(error))
+    except RunStateError:
+        return
+    except DBAPIError as lost:
+        log.warning("the run's end is not recorded", extra={"error_type": type(lost).__name__})
+
+
+def _tell_of_lost_database(run: OwnedRun, error: BaseException) -> None:
+    """Raise what to tell instead of an error that says only that the database is gone."""
+    from sqlalchemy.exc import OperationalError
+
+    if isinstance(error, OperationalError):
+        reason = str(error.orig).strip().partition("\n")[0]
+        told = f"run {run.pipeline_id}: the database went away and did not come back: {reason}"
+        raise ServiceUnavailable(f"{told}; the run counts as crashed once its lease is over") from error
 
 
 def _started_by() -> tuple[str, str | None]:

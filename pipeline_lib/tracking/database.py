@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import stamina
 from alembic import command
@@ -15,6 +19,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline_lib.errors import ServiceUnavailable
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+_PATIENCE_SECONDS = 60.0
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _MIGRATION_LOCK = 0x6E62_7762  # any constant will do, as long as every version of the workbench uses the same
 
@@ -23,8 +30,32 @@ def _connection_is_lost(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error, OperationalError))
 
 
-patient = stamina.retry(on=_connection_is_lost, attempts=None, timeout=60.0, wait_initial=0.1, wait_max=2.0)
-"""Decorates what waits, up to a minute, for a database that restarts (P17). It must be safe to repeat."""
+class _Outage:
+    """When this process first found its database away, None while it answers."""
+
+    began: float | None = None
+
+
+def _is_waited_for(error: Exception) -> bool:
+    """Tell whether a lost connection is worth another try: a minute is all an outage gets, of all calls together."""
+    if not _connection_is_lost(error):
+        return False
+    if _Outage.began is None:
+        _Outage.began = time.monotonic()
+    return time.monotonic() - _Outage.began < _PATIENCE_SECONDS
+
+
+def patient(call: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Decorate what waits, up to a minute, for a database that restarts (P17). It must be safe to repeat."""
+
+    @stamina.retry(on=_is_waited_for, attempts=None, timeout=_PATIENCE_SECONDS, wait_initial=0.1, wait_max=2.0)
+    @wraps(call)
+    def tried(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        result = call(*args, **kwargs)
+        _Outage.began = None
+        return result
+
+    return tried
 
 
 def connect(database_url: str) -> Engine:
