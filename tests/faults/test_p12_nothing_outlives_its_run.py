@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -80,14 +81,22 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
-def test_a_killed_run_that_had_everything_to_itself_leaves_no_server_behind(bench: Bench, tmp_path: Path) -> None:
-    home = bench.temporary.with_name(f"{bench.temporary.name}-home")
+@pytest.fixture
+def own_home() -> Iterator[Path]:
+    """A home outside pytest's folder: the embedded PostgreSQL may run as another user."""
+    with tempfile.TemporaryDirectory(prefix="wb-alone-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def test_a_killed_run_that_had_everything_to_itself_leaves_no_server_behind(
+    bench: Bench, own_home: Path, tmp_path: Path
+) -> None:
     notebooks = with_cell(tmp_path, StageName.GENERATE, KILL_THE_RUN)
-    alone = replace(bench, settings=changed(bench.settings, workbench_home=home))
+    alone = replace(bench, settings=changed(bench.settings, workbench_home=own_home))
     run = alone.run(WORKBENCH_NOTEBOOKS=str(notebooks), **ALONE)
-    until(lambda: len(processes_of(home)) >= 4, "the run's own servers start")
+    until(lambda: len(processes_of(own_home)) >= 4, "the run's own servers start")
     assert run.wait() == -signal.SIGKILL, run.said()
-    left = until(lambda: not processes_of(home), "the run's own servers end", SECONDS_AFTER)
+    left = until(lambda: not processes_of(own_home), "the run's own servers end", SECONDS_AFTER)
     assert left
-    assert not list(home.glob("services/*/state.json"))
+    assert not list(own_home.glob("services/*/state.json"))
     assert not list(bench.temporary.iterdir())
