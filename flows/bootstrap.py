@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -210,20 +211,26 @@ def _opened(settings: Settings, engine: Engine, pipeline_id: str, stage: StageNa
 @contextmanager
 def _flow_in_background(settings: Settings) -> Iterator[Future[ModuleType]]:
     """Reach or start Prefect and import the flow while the caller does other things: each takes seconds."""
+    given_up = threading.Event()
     with ExitStack() as held, ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefect") as starter:
-        yield starter.submit(_load_flow, settings, held)
+        try:
+            yield starter.submit(_load_flow, settings, held, given_up)
+        finally:
+            given_up.set()
 
 
-def _load_flow(settings: Settings, held: ExitStack) -> ModuleType:
-    _reach_prefect(settings, held)
+def _load_flow(settings: Settings, held: ExitStack, given_up: threading.Event) -> ModuleType:
+    _reach_prefect(settings, held, given_up=given_up)
     return importlib.import_module("flows.pipeline")
 
 
-def _reach_prefect(settings: Settings, held: ExitStack, *, full: bool = False) -> None:
+def _reach_prefect(
+    settings: Settings, held: ExitStack, *, full: bool = False, given_up: threading.Event | None = None
+) -> None:
     """Hold Prefect's server and set what Prefect reads from the environment when it is imported."""
     from pipeline_lib.services import prefect
 
-    url = held.enter_context(prefect.held(settings, full))
+    url = held.enter_context(prefect.held(settings, full, given_up))
     os.environ.update(_PREFECT_QUIET | {"PREFECT_API_URL": url, "PREFECT_HOME": str(settings.home / "prefect")})
 
 

@@ -86,6 +86,8 @@ def load_settings() -> Settings:
     for name in ("database_url", "amqp_url", "spark_remote"):
         if (url := getattr(settings, name)) is not None:
             check_credentials(name.upper(), url.get_secret_value(), os.environ)
+    if not any(settings.notebooks.glob("*.ipynb")):
+        raise InvalidSetting(f"WORKBENCH_NOTEBOOKS: no notebook lies in {settings.notebooks}; see .env.example")
     keep_secrets_of(os.environ)
     return settings
 

@@ -90,6 +90,10 @@ def _told_in_one_line(app: typer.Typer) -> None:
         told = printable(redacted(str(error)))
         print("workbench:", told.replace("\n", r"\n") if isinstance(error, Refused) else told, file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:  # of files and of a stdout that takes no more
+        log.info("failed", exc_info=error)
+        print(f"workbench: {printable(redacted(str(error)))}", file=sys.stderr)
+        sys.exit(1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # Typer's answer to Ctrl-C, which says nothing
             print("workbench: stopped by Ctrl-C", file=sys.stderr)

@@ -97,6 +97,7 @@ def run_summary(document: Mapping[str, Any]) -> RenderableType:
         Text(),
         *_ledger(document),
         _conservation(document),
+        *_rejects(document),
         *_error(document),
         _files(document),
     )
@@ -112,6 +113,15 @@ def _ledger(document: Mapping[str, Any]) -> list[Text]:
     """Say why stages were reused, skipped or run again; nothing where there is nothing to say."""
     lines = [f"  {stage['name']}: {stage['reason']}" for stage in document["stages"] if stage["reason"]]
     return [Text("\n".join(["Why", *lines, ""]))] if lines else []
+
+
+def _rejects(document: Mapping[str, Any]) -> list[Text]:
+    rejected, file = document["records"]["rejected"], document["rejects_file"]
+    if not rejected or not file:
+        return []
+    return [
+        Text(f"\nRejected: {rejected:,}, each with line, field and reason\n  {file}", no_wrap=True, overflow="ignore")
+    ]
 
 
 def _error(document: Mapping[str, Any]) -> list[Text]:

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,7 @@ class SparkAccess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._held = ExitStack()
+        self._given_up = threading.Event()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spark")
         self._server: Future[str] = self._starter.submit(self._reach)
 
@@ -51,14 +53,15 @@ class SparkAccess:
             log.warning("spark session not ended", extra={"reason": done.stderr.decode(errors="replace")[-500:]})
 
     def close(self) -> None:
-        """Let go of the server; a start that nobody waited for comes to its end first, so that it is stopped, too."""
+        """Let go of the server; a start that nobody has waited for is given up."""
+        self._given_up.set()
         self._server.cancel()
         self._starter.shutdown(wait=True)
         self._held.close()
 
     def _reach(self) -> str:
         self._held.close()
-        return self._held.enter_context(spark.held(self._settings))
+        return self._held.enter_context(spark.held(self._settings, self._given_up))
 
     def _answers(self) -> bool:
         return self._server.exception() is None and accepts_connections(*spark.place_of(self._server.result()))

@@ -95,7 +95,7 @@ def _prefect(settings: Settings) -> Finding:
 def _broker(settings: Settings) -> Finding:
     if settings.amqp_url is None:
         mend = "set AMQP_URL to have events delivered; `make services` installs RabbitMQ on Debian"
-        return Finding("broker", "external", False, "AMQP_URL is not set: events wait in their table", mend)
+        return Finding("broker", "external", None, "AMQP_URL is not set: events wait in their table", mend)
     return _external("broker", lambda: f"{broker.check(settings)} at {broker.place_of(settings)}")
 
 

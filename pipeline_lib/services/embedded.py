@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,15 +30,16 @@ _PAUSE = 0.03
 
 
 @contextmanager
-def held(name: str, home: Path) -> Iterator[State]:
+def held(name: str, home: Path, given_up: threading.Event | None = None) -> Iterator[State]:
     """Hold the service while the block lasts, started if need be; it stops after its last user.
 
-    Safe in threads. Raises `ServiceUnavailable` when it does not start, `InvalidSetting` when `home` is not writable.
+    Safe in threads; another one sets `given_up` when nobody waits for the start any more. Raises
+    `ServiceUnavailable` when it does not start, `InvalidSetting` when `home` is not writable.
     """
     folder = service_folder(home, name)
     users = locks.open_lock(folder / USERS_LOCK)
     try:
-        yield _join(name, folder, users)
+        yield _join(name, folder, users, given_up or threading.Event())
     finally:
         locks.release(users)
 
@@ -56,18 +58,18 @@ def held_if_live(name: str, home: Path) -> Iterator[State | None]:
         locks.release(users)
 
 
-def _join(name: str, folder: Path, users: int) -> State:
+def _join(name: str, folder: Path, users: int, given_up: threading.Event) -> State:
     """Become a user. Newcomers come in one by one, and none before a keeper that is stopping has gone."""
     try:
         with locks.locked(folder / START_LOCK, locks.EXCLUSIVE, _WAIT_SECONDS):
             if not locks.wait_for_lock(users, locks.SHARED, _WAIT_SECONDS):
                 raise ServiceUnavailable(f"{name}: the one before does not stop; see {folder / LOG}")
-            return _live_or_started(name, folder)
+            return _live_or_started(name, folder, given_up)
     except TimeoutError as error:
         raise ServiceUnavailable(f"{name}: another process has been starting it for too long; {error}") from error
 
 
-def _live_or_started(name: str, folder: Path) -> State:
+def _live_or_started(name: str, folder: Path, given_up: threading.Event) -> State:
     """Return the running service's state, else start one. A keeper without a service is starting or ending."""
     started = False
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -80,7 +82,8 @@ def _live_or_started(name: str, folder: Path) -> State:
                 raise _failure(name, folder)
             _spawn_keeper(name, folder)
             started = True
-        time.sleep(_PAUSE)
+        if given_up.wait(_PAUSE):
+            raise ServiceUnavailable(f"{name}: nobody waits for it any more")
     raise ServiceUnavailable(f"{name}: not ready after {_WAIT_SECONDS:g} s; see {folder / LOG}")
 
 

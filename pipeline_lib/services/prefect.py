@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
@@ -15,10 +16,11 @@ _SECONDS = 5.0
 
 
 @contextmanager
-def held(settings: Settings, full: bool = False) -> Iterator[str]:
+def held(settings: Settings, full: bool = False, given_up: threading.Event | None = None) -> Iterator[str]:
     """Yield the URL of a Prefect API that answers, while the block lasts; the environment stays as it is.
 
     `full`: with Prefect's user interface and background services (schedules); a light one starts in half the time.
+    `given_up`: set by another thread when nobody waits for the start any more.
     Raises `ServiceUnavailable` when it cannot be reached or started.
     """
     if settings.prefect_api_url is not None:
@@ -28,7 +30,7 @@ def held(settings: Settings, full: bool = False) -> Iterator[str]:
         if live is not None:
             yield str(live.url)
             return
-    with embedded.held("prefect-full" if full else "prefect", settings.home) as state:
+    with embedded.held("prefect-full" if full else "prefect", settings.home, given_up) as state:
         yield str(state.url)
 
 

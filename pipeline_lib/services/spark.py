@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -15,15 +16,16 @@ _PORT = 15002
 
 
 @contextmanager
-def held(settings: Settings) -> Iterator[str]:
+def held(settings: Settings, given_up: threading.Event | None = None) -> Iterator[str]:
     """Yield a Spark Connect URL (`sc://…`, it may hold a token) that accepts connections, while the block lasts.
 
+    `given_up`: set by another thread when nobody waits for the start any more.
     Raises `ServiceUnavailable` when it cannot be reached or started.
     """
     if settings.spark_remote is not None:
         yield checked(settings.spark_remote.get_secret_value())
         return
-    with embedded.held("spark", settings.home) as state:
+    with embedded.held("spark", settings.home, given_up) as state:
         yield str(state.url)
 
 

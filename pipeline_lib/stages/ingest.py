@@ -114,7 +114,7 @@ def check_rejects(parameters: IngestParameters, source: Path, folder: Path, sort
         raise TooManyRejects(
             f"{source}: {rejected:,} of {read:,} records rejected ({rejected / read:.1%}, at most "
             f"{parameters.max_reject_rate:.1%} allowed); first: {sorting.rejects.describe_first()}; "
-            f"all of them in {folder / REJECTS}"
+            f"all of them in {folder / REJECTS}; max_reject_rate allows more"
         )
 
 

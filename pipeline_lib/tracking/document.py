@@ -34,6 +34,7 @@ def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[s
         "stages": [_stage_document(stage) for stage in queries.stage_rows(engine, pipeline_id)],
         "error": row["error"],
         "output_file": row["output_file"],
+        "rejects_file": next(iter(_files(folder, "rejects.jsonl")), None),
         "notebooks": _files(folder, "notebook*.ipynb"),
         "reports": _files(folder, "report*.html"),
     }

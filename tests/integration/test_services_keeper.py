@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,6 +50,14 @@ def test_two_users_share_one_service_which_stops_after_the_second(tmp_path: Path
     other.close()
     assert wait_until(lambda: all_gone(family), _STOPPED_WITHIN)
     assert not (tmp_path / "services" / NAME / STATE).exists()
+
+
+def test_a_start_that_nobody_waits_for_any_more_is_given_up(tmp_path: Path) -> None:
+    given_up = threading.Event()
+    given_up.set()
+    with pytest.raises(ServiceUnavailable, match="nobody waits"), embedded.held(NAME, tmp_path, given_up):
+        pass
+    assert wait_until(lambda: not keepers_below(tmp_path) and not processes_below(tmp_path), _STOPPED_WITHIN)
 
 
 def test_a_killed_user_counts_as_gone(tmp_path: Path) -> None:

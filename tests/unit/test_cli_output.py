@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,7 +13,7 @@ from rich.console import Group
 
 from pipeline_lib.cli.app import _told_in_one_line
 from pipeline_lib.cli.output import print_json, write_in
-from pipeline_lib.cli.views import _files, runs_table, show_on_terminal
+from pipeline_lib.cli.views import _files, _rejects, runs_table, show_on_terminal
 
 ROW = {"pipeline_id": "20261123t083012_a1b2c3", "status": "failed", "trigger": "cli", "total_seconds": None}
 FIGURES = {**ROW, **dict.fromkeys(("records_read", "records_processed", "records_rejected"))}
@@ -57,6 +58,24 @@ def test_ctrl_c_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     with pytest.raises(SystemExit, match="130"):
         _told_in_one_line(app)
     assert capsys.readouterr().err == "workbench: stopped by Ctrl-C\n"
+
+
+def test_a_stdout_that_takes_no_more_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+    app.command()(lambda: Path("/dev/full").write_text("more", "utf-8"))
+    monkeypatch.setattr(sys, "argv", ["workbench"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(SystemExit, match="1"):
+        _told_in_one_line(app)
+    assert capsys.readouterr().err == "workbench: [Errno 28] No space left on device\n"
+
+
+def test_the_summary_says_how_many_were_rejected_and_where_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    show_on_terminal(Group(*_rejects({"records": {"rejected": 1_234}, "rejects_file": "/runs/r/rejects.jsonl"})))
+    assert capsys.readouterr().out == "\nRejected: 1,234, each with line, field and reason\n  /runs/r/rejects.jsonl\n"
+    assert not _rejects({"records": {"rejected": 0}, "rejects_file": "/runs/r/rejects.jsonl"})
 
 
 def test_a_path_longer_than_the_terminal_is_wide_stays_whole(

@@ -60,6 +60,12 @@ def test_secrets_do_not_show_in_the_settings(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.database_url.get_secret_value() == SECRETS["DATABASE_URL"]
 
 
+def test_a_folder_without_notebooks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_NOTEBOOKS", str(tmp_path))
+    with pytest.raises(InvalidSetting, match=f"^WORKBENCH_NOTEBOOKS: no notebook lies in {tmp_path}"):
+        load_settings()
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "")
     assert load_settings().database_url is None
