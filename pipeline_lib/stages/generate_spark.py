@@ -18,7 +18,7 @@ from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.stages.blocks import Block, block_count, make_block
 from pipeline_lib.stages.generate import check, write_blocks
-from pipeline_lib.stages.processed_files import spark_errors_told
+from pipeline_lib.stages.processed_files import limit_retries, spark_errors_told
 from pipeline_lib.stages.progress import Progress, silent
 from pipeline_lib.stages.spark_progress import watched
 
@@ -38,6 +38,7 @@ def generate_on_spark(
     `generate` does, `ServiceUnavailable` when Spark does not answer or the workers' files do not arrive here.
     """
     check(parameters)
+    limit_retries(spark)
     parts = folder.absolute() / "blocks"
     shutil.rmtree(parts, ignore_errors=True)
     parts.mkdir(parents=True)

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from pyspark.sql.connect import functions as F
-from pyspark.sql.connect.client.retries import DefaultPolicy
 from pyspark.sql.connect.window import Window
 from pyspark.sql.types import DecimalType
 
 from pipeline_lib.artefacts import StageResult
 from pipeline_lib.errors import ConservationBroken, InvalidParameter
 from pipeline_lib.parameters import ProcessParameters
-from pipeline_lib.stages.processed_files import ITEMS, PROCESSED, spark_errors_told, write_tables
+from pipeline_lib.stages.processed_files import ITEMS, PROCESSED, limit_retries, spark_errors_told, write_tables
 from pipeline_lib.stages.progress import Progress, silent
 from pipeline_lib.stages.spark_progress import watched
 
@@ -43,7 +42,6 @@ _PRICE = DecimalType(12, 2)
 _FACTOR = DecimalType(3, 2)
 _SUM = DecimalType(28, 2)
 _WIDE = DecimalType(12, 0)
-_RETRIES = 5  # 17 s in all; the default waits ten minutes for a server that is gone
 _SESSION = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
@@ -75,7 +73,7 @@ def read_dataset(spark: SparkSession, path: Path, partitions: int = 0) -> DataFr
     `path` must be the same file for Spark as for this process: with a cluster, on storage that both see.
     """
     parts = partitions_for(pq.read_metadata(path).num_rows, partitions)
-    spark.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES)])
+    limit_retries(spark)
     with spark_errors_told(path):
         for name, value in {**_SESSION, "spark.sql.shuffle.partitions": str(max(parts, _LEAST_SHUFFLE))}.items():
             spark.conf.set(name, value)

@@ -13,13 +13,19 @@ from pipeline_lib.tracking.models import PipelineStage
 from pipeline_lib.tracking.states import RunStatus, StageStatus
 
 
-def end_running_stages(connection: Connection, pipeline_id: str, end: RunStatus, error: Mapping[str, Any]) -> None:
-    """End the run's stages that run as the run ends, each with its event, inside the caller's transaction."""
+def end_running_stages(
+    connection: Connection, pipeline_id: str, end: RunStatus, error: Mapping[str, Any], moment: Any = None
+) -> None:
+    """End the run's stages that run as the run ends, each with its event, inside the caller's transaction.
+
+    `moment`: when the run ended, now by default; no stage ends before it has started.
+    """
+    finished_at = func.clock_timestamp() if moment is None else func.greatest(PipelineStage.started_at, moment)
     running = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.status == StageStatus.RUNNING.value)
     ended = (
         update(PipelineStage)
         .where(*running)
-        .values(status=StageStatus(end.value).value, finished_at=func.clock_timestamp(), error=dict(error))
+        .values(status=StageStatus(end.value).value, finished_at=finished_at, error=dict(error))
         .returning(PipelineStage.name)
     )
     names = sorted(connection.execute(ended).scalars())

@@ -92,6 +92,7 @@ def _renew(run: OwnedRun, watch: Watch, ended: threading.Event, lost: Callable[[
 def reap(engine: Engine) -> list[str]:
     """Turn runs whose lease has expired, by the database's clock, into crashed ones; returns their ids.
 
+    They ended, at the latest, when their lease did, however much later somebody looks.
     Whoever looks at runs calls this. Rows that another process is just deciding about are left to it.
     """
     crashed = []
@@ -103,16 +104,22 @@ def reap(engine: Engine) -> list[str]:
 def _reap_one(engine: Engine) -> str | None:
     expired = (Pipeline.status.in_(_ALIVE), Pipeline.lease_expires_at < func.clock_timestamp())
     with engine.begin() as connection:
-        query = select(Pipeline.id, Pipeline.status).where(*expired).limit(1).with_for_update(skip_locked=True)
+        query = (
+            select(Pipeline.id, Pipeline.status, Pipeline.lease_expires_at)
+            .where(*expired)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
         row = connection.execute(query).first()
         if row is None:
             return None
         error = dict(NEVER_BEGUN if row.status == RunStatus.PENDING.value else CRASH)
-        ending = {"lease_owner": None, "lease_expires_at": None, "finished_at": func.clock_timestamp(), "error": error}
+        ended = func.greatest(Pipeline.started_at, row.lease_expires_at)
+        ending = {"lease_owner": None, "lease_expires_at": None, "finished_at": ended, "error": error}
         connection.execute(
             update(Pipeline).where(Pipeline.id == row.id).values(status=RunStatus.CRASHED.value, **ending)
         )
-        end_running_stages(connection, row.id, RunStatus.CRASHED, error)
+        end_running_stages(connection, row.id, RunStatus.CRASHED, error, row.lease_expires_at)
         append(connection, row.id, [Event(EventType.RUN_CRASHED, error)])
     return str(row.id)
 

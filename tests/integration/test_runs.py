@@ -132,10 +132,12 @@ def test_an_expired_lease_is_found_by_whoever_looks(engine: Engine) -> None:
     run = new_run(engine, lease_seconds=1)
     run.start()
     run.stage_started(StageName.INGEST)
+    until = queries.run_row(engine, run.pipeline_id)["lease_expires_at"]
     time.sleep(1.1)
     assert status_of(run) == "crashed"
+    assert queries.run_row(engine, run.pipeline_id)["finished_at"] == until
     stage = queries.stage_rows(engine, run.pipeline_id)[1]
-    assert stage["status"] == "crashed"
+    assert (stage["status"], stage["finished_at"]) == ("crashed", until)
     last = queries.events_after(engine, run.pipeline_id)[-1]
     assert last.type == "run.crashed"
     with pytest.raises(LeaseLost):
