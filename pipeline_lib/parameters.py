@@ -111,8 +111,8 @@ class GenerateParameters(StageParameters):
     ] = 0.0
     locale: Annotated[
         str,
-        AfterValidator(_known_locale),
         Field(pattern=r"^[a-z]{2,3}_[A-Z]{2}$", description="Faker locale of names and products"),
+        AfterValidator(_known_locale),
     ] = _LOCALE
     input_format: Annotated[Literal["jsonl", "array"], Field(description="JSON Lines, or one JSON array")] = "jsonl"
     distributed_threshold: Annotated[

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
@@ -24,6 +25,7 @@ _DISPLAYS = ("display_data", "execute_result", "update_display_data")
 _TEXT_SHOWN = 2_000
 _LONGEST_ERROR = 200_000
 _LONGEST_SECRET = 4_096
+_TAKEN_UP_SECONDS = 3.0
 
 
 class FairChannel(AsyncZMQSocketChannel):
@@ -43,6 +45,7 @@ class CellClient(NotebookClient):
         super().__init__(notebook, store_widget_state=False, iopub_timeout=10)
         self.kc = self._kernel = kernel
         self.left_of_own_will = False
+        self.at_work = False
         self._observer = observer
         self._cap = cap
         self._kept = 0
@@ -54,8 +57,16 @@ class CellClient(NotebookClient):
         await self.async_wait_for_reply(self._kernel.kernel_info())
 
     def begin_cell(self) -> None:
-        """Forget the last cell's output count."""
+        """Forget the last cell's output count, and that the kernel was at work on it."""
         self._kept = self._dropped = 0
+        self.at_work = False
+
+    async def interrupted(self, interrupt: Callable[[], Awaitable[None]]) -> None:
+        """Interrupt the cell as soon as the kernel works on it, or after a moment: an interrupt before that is lost."""
+        until = time.monotonic() + _TAKEN_UP_SECONDS
+        while not self.at_work and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        await interrupt()
 
     def end_cell(self, cell: NotebookNode) -> None:
         """Say in the cell's output what was not kept, and settle carriage returns as a terminal would."""
@@ -70,6 +81,7 @@ class CellClient(NotebookClient):
         """Take progress out, cap the rest, and hand it on to nbclient."""
         kind, content = msg["msg_type"], msg["content"]
         _strike_secrets(kind, content)
+        self.at_work = self.at_work or kind == "execute_input"
         if kind in _DISPLAYS and PROGRESS_MIME in content["data"]:
             self._tell_progress(content["data"][PROGRESS_MIME], cell_index + 1)
             return None

