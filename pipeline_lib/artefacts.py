@@ -60,7 +60,12 @@ class RunFolder:
         return self.home / "runs" / checked_run_id(self.pipeline_id)
 
     def stage(self, stage: StageName) -> Path:
-        return self.path / f"{list(StageName).index(stage) + 1:02}_{stage}"
+        return self.path / stage_folder_name(stage)
+
+
+def stage_folder_name(stage: StageName) -> str:
+    """Return the name of a stage's folder within its run's, e.g. 03_process."""
+    return f"{list(StageName).index(stage) + 1:02}_{stage}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class KernelOrder:
     log: Path
 
 
-class KernelProcess:
+class KernelProcess(ABC):
     """A process that leads its own group; behaves like `subprocess.Popen` where jupyter_client looks."""
 
     stdin = stdout = stderr = None
@@ -54,9 +55,9 @@ class KernelProcess:
         self.pid = pid
         self.exit: KernelExit | None = None
 
+    @abstractmethod
     def look(self) -> KernelExit | None:
         """Return how the process ended, None while it lives; never blocks."""
-        raise NotImplementedError
 
     def poll(self) -> int | None:
         self.exit = self.exit or self.look()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline_lib.artefacts import RunFolder, written_whole
+from pipeline_lib.artefacts import RunFolder, stage_folder_name, written_whole
 from pipeline_lib.stages.chain import STAGES, Stage
 
 ASSETS = Path(__file__).parent / "report_assets"
@@ -37,12 +37,7 @@ def templates() -> Environment:
 
 def stage_of(report: Path) -> Stage | None:
     """Return the stage in whose folder a report lies, None elsewhere."""
-    return next((each for each in STAGES if folder_name(each) == report.parent.name), None)
-
-
-def folder_name(stage: Stage) -> str:
-    """Return the name of a stage's folder within its run's."""
-    return f"{STAGES.index(stage) + 1:02}_{stage.name}"
+    return next((each for each in STAGES if stage_folder_name(each.name) == report.parent.name), None)
 
 
 def contents_of(report: Path) -> tuple[StageLink, ...]:
@@ -53,7 +48,7 @@ def contents_of(report: Path) -> tuple[StageLink, ...]:
 
 
 def _link(stage: Stage, report: Path) -> StageLink:
-    folder = report.parent.parent / folder_name(stage)
+    folder = report.parent.parent / stage_folder_name(stage.name)
     own = [report] if folder == report.parent else []
     newest = max([*own, *folder.glob("report*.html")], key=_attempt, default=None)
     place = f"../{folder.name}/{newest.name}" if newest else ""
