@@ -5,6 +5,7 @@ Runs as a script (plain kernels) and is called by the nursery after a fork (warm
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import re
@@ -18,7 +19,24 @@ _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _PROJECT = str(Path(__file__).resolve().parent.parent.parent)
 
 
-def become_kernel(connection_file: str, owner: int) -> None:
+class Farewell:
+    """Ends a kernel that was shut down in good order without Python's teardown, which would take 0.3 s of each.
+
+    Made before anything else is imported, so that all that was registered for the exit has run by then.
+    """
+
+    def __init__(self) -> None:
+        self.is_due = False
+        atexit.register(self._leave)
+
+    def _leave(self) -> None:
+        if self.is_due:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+
+def become_kernel(connection_file: str, owner: int, farewell: Farewell) -> None:
     """Serve as an IPython kernel on this connection file until it is shut down or process `owner` dies."""
     die_with(owner)
     if _PROJECT not in sys.path:
@@ -26,6 +44,7 @@ def become_kernel(connection_file: str, owner: int) -> None:
     from pipeline_lib.execution import kernel_app
 
     kernel_app.serve(connection_file, owner, crash_log=os.dup(2))
+    farewell.is_due = True
 
 
 def die_with(owner: int) -> None:
@@ -72,4 +91,4 @@ def kill_group(leader: int) -> None:
 
 
 if __name__ == "__main__":
-    become_kernel(sys.argv[1], int(sys.argv[2]))
+    become_kernel(sys.argv[1], int(sys.argv[2]), Farewell())

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
 
-from pipeline_lib.execution.kernel_process import become_kernel, kill_group, reap_group
+from pipeline_lib.execution.kernel_process import Farewell, become_kernel, kill_group, reap_group
 from pipeline_lib.execution.strays import adopt_orphans, end_all, end_strays
 
 LONGEST_MESSAGE = 1 << 17
@@ -193,6 +193,7 @@ def _tell(lifeline: socket.socket, message: dict[str, Any]) -> None:
 
 def main(arguments: list[str]) -> NoReturn:
     """Arguments: descriptor of the control socket, then the modules to import."""
+    farewell = Farewell()
     control = socket.socket(fileno=int(arguments[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
@@ -202,7 +203,7 @@ def main(arguments: list[str]) -> NoReturn:
     if request is not None:
         sys.argv = ["kernel", "-f", request["connection_file"]]
         settle(request)
-        become_kernel(request["connection_file"], request["owner"])
+        become_kernel(request["connection_file"], request["owner"], farewell)
     sys.exit(0)
 
 

@@ -73,6 +73,15 @@ def test_a_kernel_that_dies_while_shutting_down_has_not_ended_well(run_code, tar
     assert set(saved(target)[1].values()) == {"completed"}
 
 
+def test_what_a_notebook_has_registered_for_its_kernels_exit_is_done(run_code, target, tmp_path):
+    left = tmp_path / "left"
+    outcome = run_code(
+        f"import atexit, pathlib; atexit.register(pathlib.Path({str(left)!r}).write_text, 'bye')", target
+    )
+    assert outcome.completed
+    assert left.read_text() == "bye"
+
+
 def test_the_deadline_interrupts_a_hanging_cell(run_code, target):
     outcome = run_code("import time\nprint('so far', flush=True)\ntime.sleep(600)", target, deadline_seconds=6)
     assert outcome.status == "timed_out"
@@ -143,9 +152,10 @@ def test_a_kernel_that_dies_between_two_cells_leaves_the_finished_cell_completed
     assert saved(target) == ("killed", {2: "completed", 3: "completed", 4: "completed", 5: "killed"})
 
 
-def test_children_of_the_kernel_end_with_it(run_code, target, tmp_path):
+@pytest.mark.parametrize("command", [["sleep", "600"], ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]])
+def test_children_of_the_kernel_end_with_it(run_code, target, tmp_path, command):
     pid = tmp_path / "pid"
-    child = "import pathlib, subprocess\nchild = subprocess.Popen(['sleep', '600'])"
+    child = f"import pathlib, subprocess\nchild = subprocess.Popen({command!r})"
     run_code(f"{child}\npathlib.Path({str(pid)!r}).write_text(str(child.pid))", target)
     assert not lives(int(pid.read_text()))
 

@@ -74,6 +74,13 @@ def test_a_forked_kernel_leads_a_session_of_its_own_with_its_own_environment(ker
     assert printed(target) == f"True yes {tmp_path}\n"
 
 
+def test_what_a_forked_kernel_has_registered_for_its_exit_is_done(kernels, tmp_path):
+    left = tmp_path / "left"
+    code = f"import atexit, pathlib; atexit.register(pathlib.Path({str(left)!r}).write_text, 'bye')"
+    assert run_code(code, tmp_path / "n.ipynb", kernels=kernels).completed
+    assert left.read_text() == "bye"
+
+
 def test_two_forked_kernels_draw_different_random_numbers(kernels, tmp_path):
     code = "import random, numpy, faker; print(random.random(), numpy.random.random(), faker.Faker().name())"
     drawn = []
