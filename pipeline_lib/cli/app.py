@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
 import typer
 
@@ -85,11 +85,12 @@ def _told_in_one_line(app: typer.Typer) -> None:
     write_in(errors="replace")
     try:
         app()
+    except _Told as told_already:
+        _leave(told_already.error)
     except WorkbenchError as error:
-        log.info("refused or failed", exc_info=error)
         told = printable(redacted(str(error)))
         print("workbench:", told.replace("\n", r"\n") if isinstance(error, Refused) else told, file=sys.stderr)
-        sys.exit(error.exit_code)
+        _leave(error)
     except OSError as error:  # of files and of a stdout that takes no more
         log.info("failed", exc_info=error)
         print(f"workbench: {printable(redacted(str(error)))}", file=sys.stderr)
@@ -98,6 +99,19 @@ def _told_in_one_line(app: typer.Typer) -> None:
         if end.code == _INTERRUPTED:  # Typer's answer to Ctrl-C, which says nothing
             print("workbench: stopped by Ctrl-C", file=sys.stderr)
         raise
+
+
+class _Told(Exception):
+    """A run has ended badly, and its summary has told whoever reads stderr why."""
+
+    def __init__(self, error: WorkbenchError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _leave(error: WorkbenchError) -> NoReturn:
+    log.info("refused or failed", exc_info=error)
+    sys.exit(error.exit_code)
 
 
 def _tell_traceback(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
@@ -141,6 +155,10 @@ def _work_and_show(work: Callable[[Following], str], settings: Settings, as_json
     try:
         with follower.shown():
             work(follower.following)
+    except WorkbenchError as error:
+        if not follower.shows(error):
+            raise
+        raise _Told(error) from error
     finally:
         if as_json and follower.document is not None:
             print_json(follower.document)

@@ -76,7 +76,7 @@ def _orphans(engine: Engine, settings: Settings) -> Finding:
     named = ", ".join([*found.schemas, *(str(folder) for folder in found.folders)][:_NAMED])
     detail = f"{len(found.schemas)} schemas and {len(found.folders)} folders without a run: {named}"
     mend = "`workbench clean --orphans` removes them; folders may belong to runs of another DATABASE_URL"
-    return Finding("orphans", "machine", False, detail, mend)
+    return Finding("orphans", "machine", None, detail, mend)
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from pipeline_lib.cli.views import count_text, run_summary, seconds_text, show_on_terminal, status_text
+from pipeline_lib.errors import WorkbenchError
+from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking.document import run_document
 
@@ -61,6 +64,12 @@ class Follower:
         """Print the last look as the run's summary."""
         if self.document is not None and not self._quiet:
             show_on_terminal(run_summary(self.document))
+
+    def shows(self, error: WorkbenchError) -> bool:
+        """Tell whether the summary shows this error to whoever reads stderr, too: a terminal is told once."""
+        told = (self.document or {}).get("error") or {}
+        one_terminal = not self._quiet and sys.stdout.isatty() and sys.stderr.isatty()
+        return one_terminal and told.get("message") == redacted(str(error))
 
     def _look_until_ended(self, engine: Engine, pipeline_id: str) -> None:
         ended = False

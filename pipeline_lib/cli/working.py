@@ -50,8 +50,10 @@ def clean(
 
 
 def doctor(as_json: Json = False) -> None:
-    """Tell what is reachable, and how to mend what is not."""
+    """Tell what is reachable, and how to mend what is not; exit code 1 when something is not."""
     from pipeline_lib.cli.diagnosis import diagnose, show_findings
 
     findings = diagnose(load_settings())
     print_json([finding.__dict__ for finding in findings]) if as_json else show_findings(findings)
+    if any(finding.reachable is False for finding in findings):
+        raise typer.Exit(1)

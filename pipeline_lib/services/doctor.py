@@ -27,8 +27,8 @@ Kind = Literal["embedded", "external", "machine"]
 class Finding:
     """What is known about one component.
 
-    `kind`: embedded (ours), external (named by a setting) or machine. `reachable`: None where it cannot be told.
-    `mend`: what to do, empty when nothing has to be done.
+    `kind`: embedded (ours), external (named by a setting) or machine. `reachable`: None where it cannot be told or does
+    not matter to a run. `mend`: what to do, empty when nothing has to be done.
     """
 
     component: str
@@ -107,7 +107,7 @@ def _datadog(settings: Settings) -> Finding:
 def _browser(_settings: Settings) -> Finding:
     found = next((path for path in map(shutil.which, _BROWSERS) if path), None)
     mend = "" if found else "only the browser tests want it; `make services` installs it on Debian"
-    return Finding("browser", "machine", found is not None, found or "no Chromium found", mend)
+    return Finding("browser", "machine", True if found else None, found or "no Chromium found", mend)
 
 
 def _embedded(settings: Settings, component: str, name: str, title: str) -> Finding:

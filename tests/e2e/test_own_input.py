@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import pty
+import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline_lib.settings import Settings
-from tests.e2e.conftest import Workbench
+from tests.e2e.conftest import WORKBENCH, Workbench
 
 RECORD = {"id": 1, "name": " Lamp ", "category": "b", "value": 10.005, "quantity": 3, "colour": {"name": "red"}}
 
@@ -44,6 +48,35 @@ def test_too_many_rejects_fail_the_run_and_name_file_and_first_line(workbench: W
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("workbench: stage ingest, cell")
     assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_is_told_once_why_a_run_failed(workbench: Workbench, tmp_path: Path) -> None:
+    path = tmp_path / "empty.json"
+    path.touch()
+    code, shown = on_a_terminal(workbench, "run", "--input-file", str(path))
+    assert code == 1
+    assert shown.count("InputEmpty") == 1, shown
+    assert "workbench open" in shown
+    log = Path(workbench.environment["WORKBENCH_HOME"]) / "logs" / "workbench.log"
+    assert any(str(path) in line and "refused or failed" in line for line in log.read_text("utf-8").splitlines())
+
+
+def on_a_terminal(workbench: Workbench, *arguments: str) -> tuple[int, str]:
+    """Run a command whose stdout and stderr are one terminal; returns its exit code and what the terminal got."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, **workbench.environment, "COLUMNS": "200"}
+    with subprocess.Popen([WORKBENCH, *arguments], env=environment, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b"".join(iter(partial(_read, ours), b""))
+    os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that nobody writes to it any more
+        return b""
 
 
 @pytest.mark.parametrize(("content", "name"), [(b"", "InputEmpty"), (b"\x89PNG\r\n\x1a\n\x00\x00", "")])

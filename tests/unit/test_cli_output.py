@@ -11,9 +11,10 @@ import pytest
 import typer
 from rich.console import Group
 
-from pipeline_lib.cli.app import _told_in_one_line
+from pipeline_lib.cli.app import _Told, _told_in_one_line
 from pipeline_lib.cli.output import print_json, write_in
 from pipeline_lib.cli.views import _files, _rejects, runs_table, show_on_terminal
+from pipeline_lib.errors import RunCancelled
 
 ROW = {"pipeline_id": "20261123t083012_a1b2c3", "status": "failed", "trigger": "cli", "total_seconds": None}
 FIGURES = {**ROW, **dict.fromkeys(("records_read", "records_processed", "records_rejected"))}
@@ -58,6 +59,23 @@ def test_ctrl_c_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     with pytest.raises(SystemExit, match="130"):
         _told_in_one_line(app)
     assert capsys.readouterr().err == "workbench: stopped by Ctrl-C\n"
+
+
+def test_a_cancelled_run_that_its_summary_has_told_is_logged_and_not_put_down_to_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def cancelled() -> None:
+        raise _Told(RunCancelled("run 20261123t083012_a1b2c3 was cancelled"))
+
+    monkeypatch.setattr(sys, "argv", ["workbench"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with caplog.at_level("INFO"), pytest.raises(SystemExit, match="130"):
+        _told_in_one_line(app)
+    assert capsys.readouterr().err == ""
+    assert "RunCancelled: run 20261123t083012_a1b2c3 was cancelled" in caplog.text
 
 
 def test_a_stdout_that_takes_no_more_is_told_in_one_line(

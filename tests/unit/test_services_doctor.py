@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import typer
+
+from pipeline_lib.cli.working import doctor
 from pipeline_lib.services.doctor import examine
 from pipeline_lib.services.processes import free_port
 from pipeline_lib.settings import Settings
@@ -51,3 +55,16 @@ def test_what_is_away_is_named_with_its_place_and_its_setting_but_no_secret(tmp_
         assert place in findings[component].detail
         assert variable in findings[component].mend
     assert SECRET not in str(findings)
+
+
+def test_what_is_away_is_told_by_the_exit_code_and_what_only_tests_want_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", "")
+    doctor(as_json=True)
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    with pytest.raises(typer.Exit) as left:
+        doctor(as_json=True)
+    assert left.value.exit_code == 1
