@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.cli.output import Json, print_json
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.settings import Settings, load_settings
@@ -43,13 +44,13 @@ def tracking() -> Iterator[tuple[Settings, Engine]]:
 
 
 def chosen_run(engine: Engine, pipeline_id: str | None) -> str:
-    """Return the run asked for, or the newest; raises `UnknownRun`."""
+    """Return the run asked for, or with None the newest; raises `UnknownRun`, also for an id that is empty."""
     from pipeline_lib.tracking import queries
 
-    newest = pipeline_id or queries.latest_run(engine)
-    if newest is None:
+    chosen = queries.latest_run(engine) if pipeline_id is None else checked_run_id(pipeline_id)
+    if chosen is None:
         raise UnknownRun("there is no run yet; `workbench run` makes one")
-    return str(queries.run_row(engine, newest)["id"])
+    return str(queries.run_row(engine, chosen)["id"])
 
 
 def runs(

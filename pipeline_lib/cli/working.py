@@ -23,8 +23,9 @@ def cancel(pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run'
     from pipeline_lib.tracking.lease import request_cancel
 
     with tracking() as (_, engine):
-        asked = request_cancel(engine, chosen_run(engine, pipeline_id))
-    print(f"run {pipeline_id}: asked to stop" if asked else f"run {pipeline_id}: has ended already")
+        chosen = chosen_run(engine, pipeline_id)
+        asked = request_cancel(engine, chosen)
+    print(f"run {chosen}: asked to stop" if asked else f"run {chosen}: has ended already")
 
 
 def clean(
