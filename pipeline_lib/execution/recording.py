@@ -20,7 +20,7 @@ from pipeline_lib.stages.publication import publish
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.events import Event, EventType
 from pipeline_lib.tracking.runs import OwnedRun
-from pipeline_lib.tracking.states import STAGE_DONE, RunStatus
+from pipeline_lib.tracking.states import STAGE_DONE, TERMINAL, RunStatus
 
 _ANNOUNCED = {StageName.INGEST: EventType.DATASET_INGESTED, StageName.EXPORT: EventType.DATASET_EXPORTED}
 
@@ -85,10 +85,11 @@ def complete_run(run: OwnedRun, folder: RunFolder) -> None:
 def complete_if_done(run: OwnedRun, folder: RunFolder) -> bool:
     """End a run that is stepped through by hand once its last stage is done; returns whether it has ended now."""
     stages = queries.stage_rows(run.engine, run.pipeline_id)
-    pending = queries.run_row(run.engine, run.pipeline_id)["status"] == RunStatus.PENDING
-    if not pending or any(stage["status"] not in STAGE_DONE for stage in stages):
+    status = queries.run_row(run.engine, run.pipeline_id)["status"]
+    if status in TERMINAL or any(stage["status"] not in STAGE_DONE for stage in stages):
         return False
-    run.start()
+    if status == RunStatus.PENDING:  # running: its completion was begun and failed
+        run.start()
     complete_run(run, folder)
     return True
 

@@ -24,6 +24,7 @@ from pipeline_lib.execution.report_summary import head_of
 from pipeline_lib.execution.running_kernel import RunningKernel
 from pipeline_lib.execution.supervision import Ended, Supervisor
 from pipeline_lib.redaction import redacted
+from pipeline_lib.tracking.database import storable
 
 logger = logging.getLogger(__name__)
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -246,4 +247,5 @@ def run_session(session: Session) -> NotebookOutcome:
 
 
 def _plain(text: str) -> str:
-    return _ANSI.sub("", text)
+    """Return a text of the kernel as every teller can keep it, so that all tell the same."""
+    return str(storable(_ANSI.sub("", text)))

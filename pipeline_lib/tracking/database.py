@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import stamina
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -23,7 +25,17 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 _PATIENCE_SECONDS = 60.0
 _MIGRATIONS = Path(__file__).with_name("migrations")
+_SILENCE_SECONDS = 30
 _MIGRATION_LOCK = 0x6E62_7762  # any constant will do, as long as every version of the workbench uses the same
+
+
+_GIVES_UP_SILENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 1000 * _SILENCE_SECONDS,
+}
 
 
 def _connection_is_lost(error: Exception) -> bool:
@@ -40,9 +52,10 @@ def _is_waited_for(error: Exception) -> bool:
     """Tell whether a lost connection is worth another try: a minute is all an outage gets, of all calls together."""
     if not _connection_is_lost(error):
         return False
-    if _Outage.began is None:
-        _Outage.began = time.monotonic()
-    return time.monotonic() - _Outage.began < _PATIENCE_SECONDS
+    began = _Outage.began  # another thread may meet the database again at any moment
+    if began is None:
+        _Outage.began = began = time.monotonic()
+    return time.monotonic() - began < _PATIENCE_SECONDS
 
 
 def patient(call: Callable[Given, Result]) -> Callable[Given, Result]:
@@ -61,18 +74,36 @@ def patient(call: Callable[Given, Result]) -> Callable[Given, Result]:
 def connect(database_url: str) -> Engine:
     """Return an engine on an up-to-date schema; raises `ServiceUnavailable` naming host and port, never the password.
 
-    `database_url` is a libpq URI. Connections are checked before use, so that a restarted server is met by a new one.
+    `database_url` is a libpq URI. Connections are checked before use, so that a restarted server is met by a new one;
+    one whose other end is silent for half a minute counts as lost.
     """
     url = make_url(database_url).set(drivername="postgresql+psycopg2")
     engine = create_engine(
-        url, pool_pre_ping=True, pool_size=5, hide_parameters=True, connect_args={"connect_timeout": 10}
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        hide_parameters=True,
+        json_serializer=lambda value: json.dumps(storable(value)),
+        connect_args=_GIVES_UP_SILENCE,
     )
     try:
         migrate(engine)
-    except OperationalError as error:
+    except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0]
         raise ServiceUnavailable(f"database {url.render_as_string()}: {reason}; see `workbench doctor`") from error
+    except CommandError as error:
+        newer = "its tables are of a newer version of the workbench; use that one, or another database"
+        raise ServiceUnavailable(f"database {url.render_as_string()}: {newer} ({error})") from error
     return engine
+
+
+def storable(value: Any) -> Any:
+    """Return a JSON value without what PostgreSQL refuses in texts: NUL becomes U+FFFD, a lone surrogate `?`."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {storable(name): storable(item) for name, item in value.items()}
+    return [storable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def migrate(engine: Engine) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import ColumnElement, Engine, and_, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.errors import LeaseLost
@@ -27,6 +28,16 @@ NEVER_BEGUN = {
     "message": "nobody began to work it; `workbench doctor` tells whether a worker is there",
 }
 _ALIVE = [RunStatus.PENDING.value, RunStatus.RUNNING.value]
+_BY_HAND = {"name": "RunCancelled", "message": "cancelled; it was stepped through by hand"}
+
+# While an owner's process lives and renews, its own looks at the database must not be faster than its renewer: after
+# an outage, or when the process itself has slept, the lease is over for a moment.
+_held_here: set[uuid.UUID | None] = set()
+# Owners wait a minute for a database that restarts, and get this long to renew what has run out meanwhile.
+_NOT_JUST_BACK = text(
+    "not (pg_postmaster_start_time() > clock_timestamp() - interval '10 s'"
+    " and pipelines.lease_expires_at > pg_postmaster_start_time() - interval '60 s')"
+)
 
 
 @dataclass(frozen=True)
@@ -66,13 +77,16 @@ def held_until_claimed(run: OwnedRun, watch: Watch) -> Iterator[None]:
 def _renewing(run: OwnedRun, watch: Watch, lost: Callable[[], None]) -> Iterator[None]:
     ended = threading.Event()
     arguments = (run, watch, ended, lost)
+    ours = {run.owner} - {None}
     renewer = threading.Thread(target=_renew, args=arguments, name=f"lease {run.pipeline_id}", daemon=True)
+    _held_here.update(ours)
     renewer.start()
     try:
         yield
     finally:
         ended.set()
         renewer.join()
+        _held_here.difference_update(ours)
 
 
 def _renew(run: OwnedRun, watch: Watch, ended: threading.Event, lost: Callable[[], None]) -> None:
@@ -92,7 +106,8 @@ def _renew(run: OwnedRun, watch: Watch, ended: threading.Event, lost: Callable[[
 def reap(engine: Engine) -> list[str]:
     """Turn runs whose lease has expired, by the database's clock, into crashed ones; returns their ids.
 
-    They ended, at the latest, when their lease did, however much later somebody looks.
+    They ended, at the latest, when their lease did, however much later somebody looks. Left alone are runs that this
+    process itself holds, and for ten seconds after a restart of the database those whose owner had to wait for it.
     Whoever looks at runs calls this. Rows that another process is just deciding about are left to it.
     """
     crashed = []
@@ -102,11 +117,10 @@ def reap(engine: Engine) -> list[str]:
 
 
 def _reap_one(engine: Engine) -> str | None:
-    expired = (Pipeline.status.in_(_ALIVE), Pipeline.lease_expires_at < func.clock_timestamp())
     with engine.begin() as connection:
         query = (
             select(Pipeline.id, Pipeline.status, Pipeline.lease_expires_at)
-            .where(*expired)
+            .where(_is_expired())
             .limit(1)
             .with_for_update(skip_locked=True)
         )
@@ -124,14 +138,33 @@ def _reap_one(engine: Engine) -> str | None:
     return str(row.id)
 
 
+def _is_expired() -> ColumnElement[bool]:
+    over = Pipeline.lease_expires_at < func.clock_timestamp()
+    elsewhere = Pipeline.lease_owner.not_in(_held_here)
+    return and_(Pipeline.status.in_(_ALIVE), over, elsewhere, _NOT_JUST_BACK)
+
+
 def request_cancel(engine: Engine, pipeline_id: str) -> bool:
-    """Cancel a run that waits at once, or ask the owner of a running one to.
+    """Cancel a run that waits, or that a person steps through, at once; ask the owner of any other one to.
 
     Returns False when the run has ended already or does not exist.
     """
-    if cancel_waiting(engine, pipeline_id):
+    if cancel_waiting(engine, pipeline_id) or _cancel_by_hand(engine, pipeline_id):
         return True
     where = (Pipeline.id == pipeline_id, Pipeline.status.in_(_ALIVE))
     with engine.begin() as connection:
         asked = update(Pipeline).where(*where).values(cancel_requested_at=func.clock_timestamp())
         return connection.execute(asked).rowcount == 1
+
+
+def _cancel_by_hand(engine: Engine, pipeline_id: str) -> bool:
+    """Cancel a run that has no owner to ask; False when it has one, or has ended."""
+    ending = {"finished_at": func.clock_timestamp(), "error": dict(_BY_HAND)}
+    ownerless = (Pipeline.id == pipeline_id, Pipeline.status.in_(_ALIVE), Pipeline.lease_owner.is_(None))
+    cancelled = update(Pipeline).where(*ownerless).values(status=RunStatus.CANCELLED.value, **ending)
+    with engine.begin() as connection:
+        if connection.execute(cancelled).rowcount == 0:
+            return False
+        end_running_stages(connection, pipeline_id, RunStatus.CANCELLED, _BY_HAND)
+        append(connection, pipeline_id, [Event(EventType.RUN_CANCELLED, _BY_HAND)])
+    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.services import embedded, postgres, spark
@@ -18,7 +18,7 @@ from pipeline_lib.services.state import State, read_live_state, service_folder
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database, queries, relay
 from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.lease import held_lease
+from pipeline_lib.tracking.lease import held_lease, reap
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from pipeline_lib.tracking.states import RunStatus
 from tests.faults.bench import Bench, StartedRun, until
@@ -123,6 +123,23 @@ def test_a_relay_outlives_ten_restarts_and_delivers_everything(own_home: Path, e
         came = [body for _, body in received(channel, queue) if body["pipelineid"] == run.pipeline_id]
     ours = dict.fromkeys(str(body["id"]) for body in came)
     assert list(ours) == [str(event.id) for event in queries.events_after(engine, run.pipeline_id)]
+
+
+def test_a_run_whose_lease_ran_out_while_the_database_was_away_may_renew_it_first(
+    own_home: Path, engine: Engine
+) -> None:
+    run = create_run(engine, RunParameters(), Origin("cli"), lease_seconds=1)
+    restart(own_home)
+    until(lambda: len(run_ids_expired(engine)) == 1, "its lease is over")
+    assert reap(engine) == []
+    assert not run.renew_lease()
+    until(lambda: reap(engine) == [run.pipeline_id], "who does not renew is found dead after all")
+
+
+def run_ids_expired(engine: Engine) -> list[str]:
+    query = text("select id from pipelines where lease_expires_at < clock_timestamp() and status = 'pending'")
+    with engine.connect() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def events_written(run: StartedRun) -> int:
