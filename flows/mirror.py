@@ -73,6 +73,8 @@ def _compare(engine: Engine, settings: Settings) -> None:
             mirror(engine, client)
     except (httpx.HTTPError, PrefectException, DBAPIError) as error:
         log.warning("runs not compared with Prefect", extra={"error_type": type(error).__name__})
+    except Exception:  # the thread goes on: workers' waiting runs depend on it
+        log.exception("runs not compared with Prefect")
 
 
 def mirror(engine: Engine, client: SyncPrefectClient) -> None:

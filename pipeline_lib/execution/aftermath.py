@@ -62,18 +62,24 @@ def _settle(engine: Engine, folder: RunFolder, stage: StageName, attempt: int) -
     here = folder.stage(stage)
     try:
         _remove_leftovers(here)
-        notebook = notebook_of(here, attempt)
-        if notebook.exists():
-            _amend(notebook, _told_cells(engine, folder.pipeline_id, stage))
+        _amend(notebook_of(here, attempt), _told_cells(engine, folder.pipeline_id, stage))
         _marker(here, attempt).touch()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         log.warning("crashed stage not settled", extra={"stage": stage.value, "error_type": type(error).__name__})
 
 
 def _amend(notebook: Path, told: Mapping[int, CellStatus]) -> None:
+    """Tell the notebook, if there is one. What a person has made of it meanwhile is left as it is."""
     from pipeline_lib.execution.amending import amend_after_crash  # costs a second, and most who look find no crash
 
-    amend_after_crash(notebook, told, CRASH["name"], CRASH["message"])
+    try:
+        amend_after_crash(notebook, told, CRASH["name"], CRASH["message"])
+    except FileNotFoundError:
+        return
+    except OSError:
+        raise
+    except Exception:
+        log.exception("notebook of a crashed stage not amended", extra={"notebook": notebook.name})
 
 
 def _marker(here: Path, attempt: int) -> Path:

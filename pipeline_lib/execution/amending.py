@@ -27,7 +27,8 @@ def amend(notebook: Path, error: NotebookError, cells: Mapping[int, CellStatus] 
     document = nbformat.read(notebook, as_version=4)
     for number, status in (cells or {}).items():
         _mark(document.cells[number - 1], status)
-    document.metadata["workbench"] |= {"status": error.status, "error": asdict(error)}
+    end = {"status": error.status, "error": asdict(error)}
+    document.metadata["workbench"] = {**document.metadata.get("workbench", {}), **end}
     document.metadata.setdefault("papermill", {})["exception"] = True
     with written_whole(notebook) as file:
         file.write(nbformat.writes(document, version=4).encode("utf-8", "backslashreplace"))
@@ -35,10 +36,9 @@ def amend(notebook: Path, error: NotebookError, cells: Mapping[int, CellStatus] 
 
 
 def _mark(cell: NotebookNode, status: CellStatus) -> None:
-    before = CellStatus(cell.metadata["workbench"]["status"])
-    if before is status:
+    if cell.metadata.get("workbench", {}).get("status") == status:
         return
-    cell.metadata["workbench"]["status"] = status
+    cell.metadata["workbench"] = {**cell.metadata.get("workbench", {}), "status": status}
     cell.metadata["papermill"] = {**cell.metadata.get("papermill", {}), **papermill_mark(status)}
     if status is CellStatus.COMPLETED and not cell.outputs:
         cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=_UNSAVED)]
@@ -57,5 +57,6 @@ def amend_after_crash(notebook: Path, told: Mapping[int, CellStatus], exception:
 
 
 def _saved(cell: NotebookNode) -> CellStatus:
-    saved = CellStatus(cell.metadata["workbench"]["status"])
+    """Return what the last save says; a cell that a person has added since has not run."""
+    saved = CellStatus(cell.metadata.get("workbench", {}).get("status", CellStatus.NOT_RUN))
     return CellStatus.NOT_RUN if saved is CellStatus.RUNNING else saved

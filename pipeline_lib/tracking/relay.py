@@ -199,9 +199,11 @@ def _relay_until(
                     channel.connection.process_data_events(0)
                 publish_waiting(engine, channel, progress)
             return
-        except (AMQPError, DBAPIError, OSError) as error:
+        except Exception as error:  # whatever it is: a relay that dies silently leaves all events waiting
             if not progress.away:
-                log.warning("events wait for the broker", extra={"error_type": type(error).__name__})
+                foreseen = isinstance(error, AMQPError | DBAPIError | OSError)
+                fields = {"error_type": type(error).__name__}
+                log.warning("events wait for the broker", exc_info=None if foreseen else error, extra=fields)
             progress.away = True
             if ended.wait(_RETRY_SECONDS):
                 return
