@@ -86,7 +86,7 @@ def _dbt_files() -> Iterator[Path]:
 
 def _modules_behind(notebook: Path) -> set[Path]:
     cells = nbformat.read(notebook, as_version=4).cells
-    waiting = [file for cell in cells if cell.cell_type == "code" for file in _imported(cell.source)]
+    waiting = [file for cell in cells if cell.cell_type == "code" for file in _imported(_as_python(cell.source))]
     found: set[Path] = set()
     while waiting:
         file = waiting.pop()
@@ -94,6 +94,23 @@ def _modules_behind(notebook: Path) -> set[Path]:
             found.add(file)
             waiting += _imported(file.read_text("utf-8"))
     return found
+
+
+@cache
+def _as_python(cell: str) -> str:
+    """Return a cell's source with IPython's magics and shell lines as the calls they are; nothing if it cannot run."""
+    try:
+        ast.parse(cell)
+        return cell
+    except SyntaxError:
+        from IPython.core.inputtransformer2 import TransformerManager  # costs half a second, and few cells want it
+
+    try:
+        python = str(TransformerManager().transform_cell(cell))
+        ast.parse(python)
+    except SyntaxError:
+        return ""
+    return python
 
 
 def _imported(source: str) -> Iterator[Path]:

@@ -5,6 +5,7 @@ Whatever takes long to start is started at once, side by side, and waited for on
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,10 +37,13 @@ class Resources:
     metrics: Metrics
     code: Code
 
-    def environment(self, application: str, stage: StageName, parameters: RunParameters) -> dict[str, str]:
+    def environment(
+        self, application: str, stage: StageName, parameters: RunParameters, stop: threading.Event | None = None
+    ) -> dict[str, str]:
         """Return the environment of a stage's kernel: where things are, and the secrets that open them.
 
-        `application` is the name of its sessions in the database.
+        `application` is the name of its sessions in the database. `stop` ends the waiting for Spark, as the stage's
+        time does.
         """
         variables = {
             "DATABASE_URL": self.database_url,
@@ -49,7 +53,7 @@ class Resources:
         }
         distributed = stage is StageName.GENERATE and parameters.records > parameters.distributed_threshold
         if distributed or stage is StageName.PROCESS:
-            variables["SPARK_REMOTE"] = self.spark.new_session()
+            variables["SPARK_REMOTE"] = self.spark.new_session(stop, parameters.stage_timeout)
         return variables
 
     def end_remains(self, environment: Mapping[str, str]) -> None:

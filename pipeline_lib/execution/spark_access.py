@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 
+from pipeline_lib.errors import RunCancelled, ServiceUnavailable
 from pipeline_lib.execution import spark_farewell
 from pipeline_lib.services import spark
 from pipeline_lib.services.processes import accepts_connections
@@ -20,6 +23,7 @@ from pipeline_lib.settings import Settings
 log = logging.getLogger(__name__)
 _SESSION = "session_id="
 _FAREWELL_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
 
 
 class SparkAccess:
@@ -32,10 +36,19 @@ class SparkAccess:
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spark")
         self._server: Future[str] = self._starter.submit(self._reach)
 
-    def new_session(self) -> str:
-        """Return a URL that opens a session of its own, waiting for the server; raises `ServiceUnavailable`."""
+    def new_session(self, stop: threading.Event | None = None, seconds: float | None = None) -> str:
+        """Return a URL that opens a session of its own, waiting for the server, at most `seconds` or until `stop`.
+
+        Raises `ServiceUnavailable`, and `RunCancelled` when stopped.
+        """
         if self._server.done() and not self._answers():
             self._server = self._starter.submit(self._reach)
+        deadline = time.monotonic() + (seconds if seconds is not None else math.inf)
+        while not wait([self._server], _LOOK_SECONDS).done:
+            if stop is not None and stop.is_set():
+                raise RunCancelled("cancelled while Spark was starting")
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(f"Spark has not started within {seconds:g} s, which is all the stage has")
         return with_session(self._server.result(), str(uuid.uuid4()))
 
     def end_session(self, url: str) -> None:

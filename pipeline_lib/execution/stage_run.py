@@ -79,20 +79,31 @@ def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
     _report(target)
     if outcome.error is not None:
         raise _failure(stage, outcome, outcome.error)
-    manifest = _with_fingerprint(work, stage, _verified(work, stage, target))
+    manifest = _proven(work, stage, target)
     reach("manifest_verified", stage.name)
     record_stage(work.run, work.folder, manifest)
     reach("stage_completed", stage.name)
     return manifest
 
 
-def _verified(work: RunAtWork, stage: Stage, notebook: Path) -> Manifest:
-    """Return the proven manifest; without proof the notebook says so, too, though each of its cells ended well."""
+def _proven(work: RunAtWork, stage: Stage, notebook: Path) -> Manifest:
+    """Return the proven manifest, which now tells of what the result depends on.
+
+    Without proof the notebook says so, too, though each of its cells ended well.
+    """
     try:
-        return verified_manifest(work.folder, stage.name)
-    except WorkbenchError as error:
-        amend(notebook, NotebookError(CellStatus.FAILED, None, "", type(error).__name__, redacted(str(error))))
+        return _with_fingerprint(work, stage, verified_manifest(work.folder, stage.name))
+    except Exception as error:
+        _tell_notebook(notebook, error)
         raise
+
+
+def _tell_notebook(notebook: Path, error: Exception) -> None:
+    told = NotebookError(CellStatus.FAILED, None, "", type(error).__name__, redacted(str(error)))
+    try:
+        amend(notebook, told)
+    except OSError as problem:
+        log.warning("notebook not amended", extra={"error_type": type(problem).__name__})
 
 
 def _report(notebook: Path) -> None:
@@ -132,7 +143,7 @@ def _options(work: RunAtWork, stage: Stage) -> ExecutionOptions:
     application = application_of(work.run.pipeline_id, work.run.attempt)
     return ExecutionOptions(
         deadline_seconds=work.parameters.stage_timeout,
-        environment=work.resources.environment(application, stage.name, work.parameters),
+        environment=work.resources.environment(application, stage.name, work.parameters, work.watch.stop),
         observer=StageObserver(work, stage),
         kernels=work.resources.kernels,
         cancel=work.watch.stop,

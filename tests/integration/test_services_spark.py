@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.session import SparkSession
 from pyspark.sql.types import StringType
 
-from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.errors import RunCancelled, ServiceUnavailable
+from pipeline_lib.execution.spark_access import spark_access
 from pipeline_lib.services import spark
 from pipeline_lib.services.java import bundled_java
 from pipeline_lib.services.processes import free_port
@@ -126,3 +128,13 @@ def test_a_remote_that_is_away_is_named_without_its_token(tmp_path: Path) -> Non
     with pytest.raises(ServiceUnavailable, match=f"127.0.0.1:{port}.*SPARK_REMOTE") as caught, spark.held(settings):
         pass
     assert "canary" not in str(caught.value)
+
+
+def test_a_cancel_is_heard_while_the_server_starts(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with spark_access(Settings(_env_file=None, workbench_home=tmp_path)) as access:
+        threading.Timer(0.5, stop.set).start()
+        with pytest.raises(RunCancelled):
+            access.new_session(stop)
+        with pytest.raises(ServiceUnavailable, match=r"within 0\.2 s"):
+            access.new_session(seconds=0.2)
