@@ -34,18 +34,21 @@ def clean(
     as_json: Json = False,
 ) -> None:
     """Remove all but the newest runs: folders, schemas and rows. The published run stays."""
-    from pipeline_lib.execution.cleaning import clean_runs, remove_orphans
+    from pipeline_lib.execution.cleaning import clean_runs, remove_orphans, undelivered_runs
 
     if keep is None and not orphans:
         raise InvalidParameter("keep", "say how many runs to keep, or --orphans")
     with tracking() as (settings, engine):
         removed = clean_runs(engine, settings, keep) if keep is not None else []
         lost = remove_orphans(engine, settings) if orphans else None
+        waiting = len(undelivered_runs(engine, settings))
     if as_json:
         found = {"schemas": lost.schemas, "folders": list(map(str, lost.folders))} if lost else {}
         print_json({"removed": removed, **({"orphans": found} if orphans else {})})
         return
     print(f"removed {len(removed)} runs")
+    if waiting:
+        print(f"{waiting} ended runs stay in any case until the broker has all of their events")
     if lost is not None:
         print(f"removed {len(lost.schemas)} schemas and {len(lost.folders)} folders without a run")
 

@@ -14,7 +14,7 @@ from pipeline_lib.artefacts import RUN_ID, schema_of
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.publication import published_run, published_schemas
 from pipeline_lib.tracking.lease import reap
-from pipeline_lib.tracking.models import Pipeline
+from pipeline_lib.tracking.models import Pipeline, PipelineEvent
 from pipeline_lib.tracking.states import TERMINAL
 
 # run_<id>, and run_<id>_p<n>: marts that were set aside for readers while the run made new ones.
@@ -38,11 +38,27 @@ class Orphans:
 def clean_runs(engine: Engine, settings: Settings, keep: int) -> list[str]:
     """Remove ended runs but the `keep` newest and the published one; returns the ids of those removed.
 
+    Where a broker is set, runs of which events still wait for it stay until it has them (`undelivered_runs`).
     The rows go last: a cleaning that is interrupted is finished by the next one. Marts that readers of `analytics`
     still see from an old snapshot stay until another publication; `find_orphans` finds them then.
     """
     reap(engine)
-    return [pipeline_id for pipeline_id in _removable(engine, keep) if _is_removed(engine, settings, pipeline_id)]
+    waiting = undelivered_runs(engine, settings)
+    old = [pipeline_id for pipeline_id in _removable(engine, keep) if pipeline_id not in waiting]
+    return [pipeline_id for pipeline_id in old if _is_removed(engine, settings, pipeline_id)]
+
+
+def undelivered_runs(engine: Engine, settings: Settings) -> set[str]:
+    """Return the ended runs of which the broker has not got every event; none where no broker is set."""
+    if settings.amqp_url is None:
+        return set()
+    query = (
+        select(Pipeline.id)
+        .join(PipelineEvent, PipelineEvent.pipeline_id == Pipeline.id)
+        .where(PipelineEvent.published_at.is_(None), Pipeline.status.in_(_ENDED))
+    )
+    with engine.connect() as connection:
+        return set(connection.execute(query.distinct()).scalars())
 
 
 def _is_removed(engine: Engine, settings: Settings, pipeline_id: str) -> bool:

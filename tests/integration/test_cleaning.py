@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from pipeline_lib.artefacts import new_run_id, schema_of
 from pipeline_lib.cli.diagnosis import diagnose
-from pipeline_lib.execution.cleaning import clean_runs, find_orphans, remove_orphans
+from pipeline_lib.execution.cleaning import clean_runs, find_orphans, remove_orphans, undelivered_runs
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking.models import Pipeline
 from pipeline_lib.tracking.runs import OwnedRun
@@ -54,6 +55,18 @@ def test_all_but_the_newest_ended_runs_leave_nothing(engine: Engine, here: Setti
     assert left(engine, here, older.pipeline_id) == left(engine, here, oldest.pipeline_id) == []
     assert len(left(engine, here, newest.pipeline_id)) == 4
     assert left(engine, here, alive.pipeline_id) == [alive.pipeline_id]
+
+
+def test_events_that_wait_for_a_broker_are_not_cleaned_away(engine: Engine, here: Settings) -> None:
+    waiting, delivered = ended(engine, here), ended(engine, here)
+    with_broker = here.model_copy(update={"amqp_url": SecretStr("amqp://127.0.0.1:1/")})
+    with engine.begin() as connection:
+        publish = text("update pipeline_events set published_at = now() where pipeline_id = :id")
+        connection.execute(publish, {"id": delivered.pipeline_id})
+    assert undelivered_runs(engine, with_broker) == {waiting.pipeline_id}
+    assert clean_runs(engine, with_broker, keep=0) == [delivered.pipeline_id]
+    assert len(left(engine, here, waiting.pipeline_id)) == 4
+    assert clean_runs(engine, here, keep=0) == [waiting.pipeline_id]  # nobody waits where no broker is set
 
 
 def test_orphans_are_found_told_and_removed_and_nothing_else(engine: Engine, here: Settings) -> None:
