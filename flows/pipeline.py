@@ -6,17 +6,19 @@ went wrong, so that Prefect's state tells the same story.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect import flow, get_client, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.exceptions import CancelledRun, CrashedRun, FailedRun
+from prefect.exceptions import CancelledRun, CrashedRun, FailedRun, PrefectException
 from prefect.states import Cancelled, get_state_exception
 from prefect.tasks import Task, exponential_backoff
 
@@ -39,6 +41,7 @@ from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.lease import Watch
 from pipeline_lib.tracking.runs import Origin, create_run
 
+log = logging.getLogger(__name__)
 _HANDED_OVER: ContextVar[tuple[Resources, Watch] | None] = ContextVar("handed_over", default=None)
 _AT_WORK: ContextVar[RunAtWork] = ContextVar("run_at_work")
 
@@ -70,9 +73,10 @@ def pipeline(pipeline_id: str = "", **values: Any) -> str | State[Any]:
     watch = handed_over[1] if handed_over else Watch()
     with cancelled_by_signals(watch), ExitStack() as stack:
         resources = handed_over[0] if handed_over else stack.enter_context(_own_resources())
+        is_new = not pipeline_id
         pipeline_id = pipeline_id or _recorded(resources, RunParameters.checked(values))
         try:
-            _work(resources, pipeline_id, watch)
+            _work(resources, pipeline_id, watch, is_new)
         except (RunCancelled, LeaseLost, IllegalTransition, KeyboardInterrupt):
             ended = _as_it_ended(resources, pipeline_id)
             if ended is None:
@@ -93,18 +97,27 @@ def _own_resources() -> Iterator[Resources]:
 
 
 def _recorded(resources: Resources, parameters: RunParameters) -> str:
-    """Record the run that Prefect has started by itself, and name the flow run after it; returns its id."""
+    """Record the run that Prefect has started by itself; returns its id."""
     parameters = on_former_clock(resources.engine, resources.code, parameters)
     run = create_run(resources.engine, parameters, Origin("prefect"), resources.settings.workbench_lease_seconds)
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_name(UUID(runtime.flow_run.id), run.pipeline_id)
     return run.pipeline_id
 
 
-def _work(resources: Resources, pipeline_id: str, watch: Watch) -> None:
+def _work(resources: Resources, pipeline_id: str, watch: Watch, is_new: bool) -> None:
     with claimed(resources, pipeline_id, watch) as work:
         work.run.start(str(runtime.flow_run.id))
+        if is_new:
+            _name_flow_run(pipeline_id)
         _work_to_the_end(work)
+
+
+def _name_flow_run(pipeline_id: str) -> None:
+    """Name the flow run after our run; a Prefect that does not answer costs the name, not the run (P10)."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_name(UUID(runtime.flow_run.id), pipeline_id)
+    except (httpx.HTTPError, PrefectException) as error:
+        log.warning("flow run not named", extra={"error_type": type(error).__name__})
 
 
 def _as_it_ended(resources: Resources, pipeline_id: str) -> State[Any] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -192,10 +193,19 @@ def kernel_folder() -> Iterator[Path]:
 
 def remove_orphaned_folders(base: Path) -> list[Path]:
     """Remove the kernel folders below `base` that belong to this user and whose process is gone; return them."""
-    orphans = [path for path in base.glob(f"{_PREFIX}*-*") if path.stat().st_uid == os.getuid() and _ownerless(path)]
+    orphans = [path for path in base.glob(f"{_PREFIX}*-*") if _is_ours(path) and _ownerless(path)]
     for path in orphans:
         shutil.rmtree(path, ignore_errors=True)
     return orphans
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether it is a folder of this user; what others leave there, or remove meanwhile, is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
 def _ownerless(folder: Path) -> bool:
