@@ -1,4 +1,4 @@
-"""Elements of a JSON array (or objects in a row), cut out of a stream without parsing the whole."""
+"""Elements of JSON arrays and objects in a row, cut out of a stream without parsing the whole."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import msgspec
 MAX_RECORD_BYTES = 64 << 20
 KEPT_BYTES = 16 << 10
 
-_GAP = re.compile(rb"[\s,]*+")
-_QUICK_END = re.compile(rb"\}\s*+,\s*+\{")
+_MARK = b"\xef\xbb\xbf"
+_GAP = re.compile(rb"(?:[\s,]|" + _MARK + rb")*+")
+_QUICK_END = re.compile(rb"\}\s*+(?:,?+\s*+\{|\]\s*+\[)")
+_QUICK_BYTES = 64 << 10
 _STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
 _TOKEN = re.compile(_STRING + rb'|[\[\]{}"]')
 _SCALAR = re.compile(_STRING + rb'|[^\s,\[\]{}"]++')
-_NEXT_INLINE = re.compile(rb",\s*+\{")
+_NEXT_ARRAY = rb"\n\[(?=\s*+\{)"
+_NEXT_INLINE = re.compile(rb",\s*+\{|" + _NEXT_ARRAY)
 _CLOSING = {b"{": b"}", b"[": b"]"}
 _CONTEXT = 256
 _VALUE = msgspec.json.Decoder(msgspec.Raw)
@@ -74,43 +77,32 @@ def _may_open(parent: bytes, before: bytes) -> bool:
 class ElementReader:
     """Iterates over the raw text of each element; text that is no JSON comes as it is, up to where reading resumes.
 
-    An array that is never closed, or text after its end, comes as one more element that is no JSON.
+    Arrays and objects may follow each other, as when files are put together: the elements of all of them come, in
+    order. An array that is never closed comes as one more element that is no JSON.
     """
 
-    def __init__(self, chunks: Iterator[bytes], is_array: bool) -> None:
+    def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._is_array = is_array
+        self._in_array = False
         self._text = b""
         self._at = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._is_array:
-            self._skip_gap()
-            self._at += 1
-        while self._skip_gap() and not self._closes():
-            yield self._element()
-        yield from self._ending()
-
-    def _closes(self) -> bool:
-        return self._is_array and self._text[self._at : self._at + 1] == b"]"
-
-    def _ending(self) -> Iterator[bytes]:
-        """Yield what stands where only the end of the file may be."""
-        if not self._is_array:
-            return
-        if not self._closes():
+        while self._skip_gap():
+            if self._text[self._at : self._at + 1] == (b"]" if self._in_array else b"["):
+                self._in_array = not self._in_array
+                self._at += 1
+            else:
+                yield self._element()
+        if self._in_array:
             yield b"the array is not closed"
-            return
-        self._at += 1
-        if self._skip_gap():
-            yield self._text[self._at : self._at + KEPT_BYTES]
 
     def _skip_gap(self) -> bool:
-        """Go to the next character that is neither white space nor comma; False at the end of the file."""
+        """Go to the next character that is no white space, comma or byte order mark; False at the end of the file."""
         while True:
             gap = _GAP.match(self._text, self._at)
             self._at = gap.end() if gap else self._at
-            if self._at < len(self._text) or not self._refill():
+            if self._at + len(_MARK) <= len(self._text) or not self._refill():
                 return self._at < len(self._text)
 
     def _refill(self) -> bool:
@@ -125,7 +117,7 @@ class ElementReader:
         return len(pieces) > 1
 
     def _element(self) -> bytes:
-        quick = _QUICK_END.search(self._text, self._at)
+        quick = _QUICK_END.search(self._text, self._at, self._at + _QUICK_BYTES)
         if quick and is_json(text := self._text[self._at : quick.start() + 1]):
             self._at = quick.start() + 1
             return text
@@ -151,6 +143,7 @@ class ElementReader:
         end = found.end() - 1 if found else self._last_end()
         text = kept or self._text[self._at : end]
         self._at = end
+        self._in_array = self._in_array and self._text[end : end + 1] != b"["
         return text.rstrip().removesuffix(b",")
 
     def _resumption(self) -> re.Pattern[bytes]:
@@ -158,9 +151,9 @@ class ElementReader:
         indentation = self._text[line_start : self._at]
         if indentation.strip():
             return _NEXT_INLINE
-        return re.compile(rb"\n" + re.escape(indentation) + rb"\{")
+        return re.compile(rb"\n" + re.escape(indentation) + rb"\{|" + _NEXT_ARRAY)
 
     def _last_end(self) -> int:
         """Return the end of the last element's text: before the bracket that closes the array, if it does."""
         rest = self._text.rstrip()
-        return max(self._at + 1, len(rest) - 1) if self._is_array and rest.endswith(b"]") else len(self._text)
+        return max(self._at + 1, len(rest) - 1) if self._in_array and rest.endswith(b"]") else len(self._text)

@@ -28,7 +28,7 @@ REPAIRABLE = ("name", "category", "value")
 
 
 def ingest(parameters: IngestParameters, source: Path, folder: Path, progress: Progress = silent) -> StageResult:
-    """Read `source` (JSON Lines, a JSON array or objects in a row; plain, gzip or zstd) into `folder`.
+    """Read `source` (JSON Lines, or arrays and objects in a row; plain, gzip or zstd) into `folder`.
 
     Writes `dataset.parquet` and `rejects.jsonl`; every record ends in one of them. `details`: `rejects_by_reason`,
     `repaired` (records per repaired field) and `source`. Raises `InputUnreadable`, `InputEmpty` or, with

@@ -1,8 +1,8 @@
-"""Where one record ends and the next begins: JSON Lines, one JSON array, or objects one after the other.
+"""Where one record ends and the next begins: JSON Lines, or arrays and objects one after the other.
 
 A broken record must not take its neighbours with it. In JSON Lines that is what lines are for. In an array,
 reading resumes at the next line that begins with `{` at the indentation of the broken element; when elements do
-not begin lines, at the next `,{`.
+not begin lines, at the next `,{`; in any case at a line that begins with `[` and an object.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ class Layout(StrEnum):
 
     LINES = "jsonl"
     ARRAY = "array"
+    """An array to begin with; more of them, or objects, may follow."""
     OBJECTS = "objects"
-    """One object after the other, each over several lines, as pretty-printers write them."""
+    """One object after the other, each over several lines, as pretty-printers write them; arrays may follow."""
 
     @property
     def unit(self) -> str:
@@ -51,7 +52,7 @@ class RecordStream:
         """Yield all records in order, about 8 MiB at a time; blank lines are no records."""
         if self.layout is Layout.LINES:
             return _line_batches(self.source.chunks())
-        return _element_batches(ElementReader(self.source.chunks(), is_array=self.layout is Layout.ARRAY))
+        return _element_batches(ElementReader(self.source.chunks()))
 
 
 def detect(source: Source) -> RecordStream:
