@@ -85,10 +85,17 @@ def _inflate(read: Callable[[], bytes], decompressor: Callable[[], Any]) -> Iter
         yield frame.decompress(data)
         if not frame.eof:
             data = read()
-        elif data := (frame.unused_data or read()).lstrip(b"\0"):
+        elif data := _past_padding(frame.unused_data or read(), read):
             frame = decompressor()
     if not frame.eof:
         raise EOFError("the file ends too early")
+
+
+def _past_padding(data: bytes, read: Callable[[], bytes]) -> bytes:
+    """Return what follows the zeros that `data` begins with, reading on as long as they go on; empty at the end."""
+    while data and not data.strip(b"\0"):
+        data = read()
+    return data.lstrip(b"\0")
 
 
 def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:

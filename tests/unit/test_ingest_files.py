@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from pipeline_lib.errors import InputUnreadable
 from pipeline_lib.stages import reading
 from tests.unit.json_files import LINES, RECORDS, ids, ingested, rejects
 
@@ -50,6 +52,18 @@ def test_where_chunks_are_cut_makes_no_difference(
     monkeypatch.setattr(reading, "_PIECE", size)
     assert ingested(tmp_path, SHAPES[shape]).counts["rejected"] == 0
     assert ids(tmp_path) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("zeros", [1, reading._PIECE, 20_000, 100_000])
+def test_zeros_between_compressed_members_and_after_them_hide_no_record(
+    compress: Callable[[bytes], bytes], zeros: int, tmp_path: Path
+) -> None:
+    padding = b"\0" * zeros
+    content = padding.join([compress(LINES[:100]), compress(LINES[100:200]), compress(LINES[200:]), b""])
+    assert ingested(tmp_path, content).counts == {"read": 5, "ingested": 5, "rejected": 0}
+    with pytest.raises(InputUnreadable, match="broken"):
+        ingested(tmp_path, content + b"garbage")
 
 
 def test_one_pretty_printed_object_is_one_record(tmp_path: Path) -> None:
