@@ -82,7 +82,7 @@ def load_settings() -> Settings:
     _check_scheme("DATABASE_URL", settings.database_url, ("postgresql", "postgres", "postgresql+psycopg2"))
     _check_scheme("AMQP_URL", settings.amqp_url, ("amqp", "amqps"))
     _check_scheme("SPARK_REMOTE", settings.spark_remote, ("sc",))
-    _scheme_of("PREFECT_API_URL", settings.prefect_api_url or "")
+    _check_http("PREFECT_API_URL", settings.prefect_api_url)
     for name in ("database_url", "amqp_url", "spark_remote"):
         if (url := getattr(settings, name)) is not None:
             check_credentials(name.upper(), url.get_secret_value(), os.environ)
@@ -95,6 +95,11 @@ def load_settings() -> Settings:
 def _check_scheme(name: str, url: SecretStr | None, schemes: tuple[str, ...]) -> None:
     if url is not None and _scheme_of(name, url.get_secret_value()) not in schemes:
         raise InvalidSetting(f"{name}: must begin with {schemes[0]}://; see .env.example")
+
+
+def _check_http(name: str, url: str | None) -> None:
+    if url is not None and not (_scheme_of(name, url) in ("http", "https") and urlsplit(url).hostname):
+        raise InvalidSetting(f"{name}: must begin with http:// or https:// and a host; see .env.example")
 
 
 def _scheme_of(name: str, url: str) -> str:

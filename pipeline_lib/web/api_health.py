@@ -26,7 +26,7 @@ def ready(context: InContext, response: Response) -> schemas.Health:
     checks = {
         "database": _database(context),
         "live": _OK if context.live.connected.is_set() else "no connection to be notified by",
-        "starting": context.actions.trouble() or _OK,
+        "starting": context.trouble() or _OK,
     }
     fine = all(each == _OK for each in checks.values())
     response.status_code = 200 if fine else 503

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from pipeline_lib.artefacts import checked_run_id
+from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.web.access import Access
@@ -37,6 +38,13 @@ class Context:
         session = request.scope.get("workbench.session", "")
         shared = {"form_token": self.access.form_token(session), "path": request.url.path, "offers": self.actions}
         return HTMLResponse(self.templates.get_template(template).render(shared | values), status)
+
+    def trouble(self) -> str | None:
+        """Say in one sentence what keeps new runs from being worked; what keeps us from asking does, too."""
+        try:
+            return self.actions.trouble()
+        except WorkbenchError as error:
+            return str(error)
 
     def take_start(self, key: str | None) -> None:
         """Count one start of a run; raises 429 with the seconds to wait when there have been too many."""

@@ -44,7 +44,7 @@ def start_page(
         "groups": form_groups(RunParameters, given, problems),
         "problems": problems,
         "key": given.get("idempotency_key") or secrets.token_urlsafe(16),
-        "trouble": context.actions.trouble(),
+        "trouble": context.trouble(),
         "runs": queries.key_figures(context.engine, 5),
     }
     return context.render(request, "start.html", values, status)

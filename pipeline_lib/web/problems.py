@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipeline_lib.errors import (
     InvalidParameter,
+    InvalidSetting,
     NotebookRefused,
     RunStateError,
     ServiceUnavailable,
@@ -35,6 +36,7 @@ _STATUS: Mapping[type[WorkbenchError], int] = {
     RunStateError: 409,
     NotebookRefused: 409,
     ServiceUnavailable: 503,
+    InvalidSetting: 503,
 }
 
 

@@ -51,6 +51,19 @@ def test_a_url_whose_port_is_none_is_refused_without_showing_it(
     assert CANARY not in str(refusal.value)
 
 
+@pytest.mark.parametrize("url", ["localhost:4200/api", "127.0.0.1:4200/api", "ftp://host/api", "http:///api", "/api"])
+def test_an_address_of_prefect_without_scheme_or_host_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    with pytest.raises(InvalidSetting, match=r"^PREFECT_API_URL: must begin with http://"):
+        load_settings()
+
+
+@pytest.mark.parametrize("url", ["http://localhost:4200/api", "HTTPS://prefect.example/api", "http://[::1]:4200/api"])
+def test_an_address_of_prefect_is_taken_as_it_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    assert load_settings().prefect_api_url == url
+
+
 def test_secrets_do_not_show_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, url in SECRETS.items():
         monkeypatch.setenv(name, url)

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline_lib.errors import ResumeRefused, ServiceUnavailable
 from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.services import prefect
 from pipeline_lib.tracking import queries
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
@@ -163,6 +164,19 @@ def test_without_prefect_nothing_is_created_and_the_page_says_why(worker: Worker
     assert ready.status_code == 503
     assert ready.json()["checks"] == {"database": "ok", "live": "ok", "starting": "Prefect does not answer"}
     assert queries.key_figures(worker.engine) == []
+
+
+def test_a_setting_that_is_no_address_keeps_runs_from_starting_and_the_page_says_which(worker: Worker) -> None:
+    def ask(*_given: object) -> str:
+        return prefect.checked("localhost:4200/api")
+
+    actions = replace(worker.actions(), trigger=ask, trouble=ask)
+    with served(worker.settings, worker.engine, actions) as page, page.entitled() as client:
+        assert "PREFECT_API_URL" in _problem(client.post(RUNS, json={}), 503)["detail"]
+        shown, ready = client.get("/"), client.get("/api/v1/ready")
+    assert (shown.status_code, ready.status_code) == (200, 503)
+    assert "PREFECT_API_URL" in shown.text
+    assert "PREFECT_API_URL" in ready.json()["checks"]["starting"]
 
 
 def test_two_runs_are_compared(page: Page, worker: Worker) -> None:
