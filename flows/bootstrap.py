@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipeline_lib.cli.app import Following, create_cli
-from pipeline_lib.errors import RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
+from pipeline_lib.errors import Refused, RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings
 
@@ -93,11 +93,13 @@ def _work(
 ) -> str:
     """Record a pending run and work it to its end, whatever that is; returns its id.
 
-    A signal cancels it from its first moment to its last.
+    A signal cancels it from its first moment to its last. Raises `Refused` before it is recorded, never afterwards.
     """
     from flows.cancellation import cancelled_by_signals
+    from pipeline_lib.execution.injection import check_notebooks
     from pipeline_lib.tracking.lease import Watch, held_until_claimed
 
+    check_notebooks(resources.settings.notebooks)
     watch = Watch()
     with cancelled_by_signals(watch), ExitStack() as stack:
         run = record()
@@ -111,6 +113,8 @@ def _work(
             if cancelled and not isinstance(error, WorkbenchError):
                 raise RunCancelled(f"run {run.pipeline_id} was cancelled") from error
             _tell_of_lost_database(run, error)
+            if isinstance(error, Refused):
+                error.exit_code = 1  # the run is on record and has failed
             raise
     return run.pipeline_id
 

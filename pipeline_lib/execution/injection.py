@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -19,6 +20,8 @@ from papermill.translators import PythonTranslator, papermill_translators
 
 from pipeline_lib.errors import InvalidParameter, NotebookRefused
 from pipeline_lib.execution.engine import WorkbenchEngine
+from pipeline_lib.parameters import RunParameters
+from pipeline_lib.stages.chain import STAGES
 
 _TRANSLATOR = "workbench-python"
 _TAG = "parameters"
@@ -56,6 +59,28 @@ def literal(value: Any) -> str:
     if type(value) is dict:
         return f"{{{', '.join(f'{literal(key)}: {literal(item)}' for key, item in value.items())}}}"
     raise TypeError(f"{type(value).__name__} is not a type a parameter can have")
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read a notebook, upgraded to the newest format papermill writes; raises `NotebookRefused`."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise NotebookRefused(f"{path}: cannot be read as a notebook ({type(error).__name__})") from error
+    return prepared(notebook)
+
+
+def check_notebooks(folder: Path) -> None:
+    """Raise `NotebookRefused` unless each stage's notebook in `folder` is there and takes the stage's parameters."""
+    for stage in STAGES:
+        path = folder / stage.notebook
+        wanted = ["pipeline_id", *RunParameters().for_stage(stage.name).model_dump()]
+        try:
+            known = declared_names(read_notebook(path))
+        except NotebookRefused as error:
+            raise NotebookRefused(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        if missing := [name for name in wanted if name not in known]:
+            raise NotebookRefused(f"{path}: its parameters cell lacks {', '.join(missing)}")
 
 
 def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> NotebookNode:

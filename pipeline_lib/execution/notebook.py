@@ -13,12 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from nbformat import NotebookNode
-
-from pipeline_lib.errors import NotebookRefused
 from pipeline_lib.execution.document import NotebookDocument
-from pipeline_lib.execution.injection import inject, prepared
+from pipeline_lib.execution.injection import inject, read_notebook
 from pipeline_lib.execution.options import ExecutionOptions
 from pipeline_lib.execution.outcome import NotebookOutcome
 from pipeline_lib.execution.session import Session, run_session
@@ -39,15 +35,6 @@ def execute_notebook(
     document = NotebookDocument(notebook, target)
     document.note_parameters(parameters)
     return run_session(Session(document, options.folder or source.resolve().parent, options))
-
-
-def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook, upgraded to the newest format papermill writes; raises `NotebookRefused`."""
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise NotebookRefused(f"{path}: cannot be read as a notebook ({type(error).__name__})") from error
-    return prepared(notebook)
 
 
 __all__ = ["ExecutionOptions", "execute_notebook"]

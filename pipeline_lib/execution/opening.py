@@ -10,8 +10,7 @@ from nbformat.v4 import new_markdown_cell
 from sqlalchemy import Engine
 
 from pipeline_lib.artefacts import RunFolder, written_whole
-from pipeline_lib.execution.injection import inject
-from pipeline_lib.execution.notebook import read_notebook
+from pipeline_lib.execution.injection import inject, read_notebook
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import NOTEBOOKS
 from pipeline_lib.stages.chain import stage_named

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
+import shutil
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
 from pipeline_lib.errors import InvalidParameter, NotebookRefused
-from pipeline_lib.execution.injection import inject, literal, prepared
+from pipeline_lib.execution.injection import check_notebooks, inject, literal, prepared
+from pipeline_lib.settings import NOTEBOOKS
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters())
 VALUES = st.recursive(
@@ -114,3 +117,25 @@ def test_the_injected_cell_follows_the_parameters_cell_and_leaves_it_alone():
         "value",
     ]
     nbformat.validate(executed)
+
+
+def test_the_projects_own_notebooks_take_what_their_stages_give() -> None:
+    check_notebooks(NOTEBOOKS)
+
+
+def test_a_stages_notebook_that_cannot_be_run_is_refused_by_its_path(tmp_path: Path) -> None:
+    shutil.copytree(NOTEBOOKS, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+    transform = tmp_path / "04_transform.ipynb"
+    whole = transform.read_text()
+    for content, words in (
+        (whole.replace("dbt_threads: int", "threads: int"), "its parameters cell lacks dbt_threads"),
+        (whole.replace('"parameters"', '"other"'), "exactly one code cell tagged 'parameters'"),
+        (whole[:-100], "cannot be read as a notebook"),
+    ):
+        transform.write_text(content)
+        with pytest.raises(NotebookRefused, match=words) as refusal:
+            check_notebooks(tmp_path)
+        assert str(refusal.value).count(str(transform)) == 1
+    transform.unlink()
+    with pytest.raises(NotebookRefused, match=r"04_transform\.ipynb: cannot be read"):
+        check_notebooks(tmp_path)
