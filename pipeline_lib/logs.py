@@ -14,12 +14,13 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
 
 from pipeline_lib.artefacts import private_folder
-from pipeline_lib.redaction import redacted
+from pipeline_lib.redaction import redacted, redacted_json
 from pipeline_lib.settings import Settings
 
 _CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("log_context", default={})  # noqa: B039  never mutated
@@ -61,7 +62,13 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error.stack"] = self.formatException(record.exc_info)
-        return redacted(json.dumps(line, default=str, ensure_ascii=False))
+        return _json_line(line)
+
+
+def _json_line(document: Mapping[str, Any]) -> str:
+    """Encode what is redacted already, for redacting may not break JSON; half a sign (a surrogate) stays an escape."""
+    text = json.dumps(redacted_json(document), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class ScreenFormatter(logging.Formatter):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -22,9 +23,10 @@ _KEYS = "api|app|access|secret|private|account|signing|encryption"
 _LABELS = rf"password|passwd|passphrase|token|secret|(?:{_KEYS})[-_]?key|auth[-_]?string|credentials?"
 _CREDENTIAL_NAME = re.compile(rf"(?:{_LABELS}|(?:^|_)pass)$", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)([^\s:/@'\"<>]*):([^\s/'\"<>]+)@")
-_ASSIGNED = re.compile(rf"""(?i)({_LABELS})=('[^']+'|"[^"]+"|[^\s;&'"]+)""")
+# Quotes may have backslashes before them: the text of a text that somebody has encoded.
+_ASSIGNED = re.compile(rf"""(?i)({_LABELS})=(\\*'[^']+'|\\*"[^"]+"|[^\s;&'"]+)""")
 _AUTHORITY = re.compile(r"://[^/?#\s@:]*:([^/?#\s]+)@")
-_HEADER = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?\w+\s+)[^\s'\",]+")
+_HEADER = re.compile(r"(?i)(authorization[\\'\"]*\s*[:=]\s*[\\'\"]*\w+\s+)[^\s'\",\\]+")
 _known: tuple[str, ...] = ()
 
 
@@ -46,6 +48,25 @@ def without_known_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [without_known_secrets(item) for item in value]
     return value
+
+
+def redacted_json(value: Any) -> Any:
+    """Return a value as JSON can hold it, every text in it `redacted`, at any depth, before anybody encodes it.
+
+    A text that stands under a credential's name is struck whole. What JSON does not know becomes a text.
+    """
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    if isinstance(value, Mapping):
+        return {redacted(str(name)): _under(str(name), item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redacted_json(item) for item in value]
+    return redacted(str(value))
+
+
+def _under(name: str, value: Any) -> Any:
+    named = _CREDENTIAL_NAME.search(name) or name.lower().endswith("authorization")
+    return STRUCK if named and isinstance(value, str) else redacted_json(value)
 
 
 def strike_secrets_out_of(error: BaseException) -> None:

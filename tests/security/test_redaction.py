@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
+from pathlib import Path
 from urllib.parse import quote
 
 import psycopg2
@@ -21,6 +22,7 @@ from pipeline_lib.redaction import (
     keep_secrets,
     keep_secrets_of,
     redacted,
+    redacted_json,
     secrets_in,
     strike_secrets_out_of,
     without_known_secrets,
@@ -88,6 +90,11 @@ def test_short_and_well_known_words_stay_readable() -> None:
         ("postgresql://u:p@ss@h/db failed", "postgresql://u:***@h/db failed"),
         ("host=h user=u password='x y' dbname=d", "host=h user=u password=*** dbname=d"),
         ("{'authorization': 'Bearer abc.def'}", "{'authorization': 'Bearer ***'}"),
+        ('{"Authorization": "Bearer abc.def"}', '{"Authorization": "Bearer ***"}'),
+        (r'{"a": "{\"Authorization\": \"Basic abc=\"}"}', r'{"a": "{\"Authorization\": \"Basic ***\"}"}'),
+        (r'{"a": "connect(password=\"x y\")"}', '{"a": "connect(password=***)"}'),
+        ('connect(password="x y")', "connect(password=***)"),
+        ('GET "http://h/?token=abc" failed', 'GET "http://h/?token=***" failed'),
         ("PREFECT_API_AUTH_STRING=admin:x DD_API_KEY=0123", "PREFECT_API_AUTH_STRING=*** DD_API_KEY=***"),
         ("see http://127.0.0.1:4200/api and user@example.org", "see http://127.0.0.1:4200/api and user@example.org"),
         ("Basic Mathematics: 5 tokens = 3 secrets", "Basic Mathematics: 5 tokens = 3 secrets"),
@@ -103,6 +110,21 @@ def test_json_is_searched_to_its_last_text_and_otherwise_left_alone() -> None:
     assert without_known_secrets(figure) == {
         "data": [{"x": [1, 2.5, None, True], "name": "***!"}], "url": "http://u:p@h/",
     }  # fmt: skip
+
+
+def test_a_document_is_redacted_before_it_is_encoded() -> None:
+    document = {
+        "headers": {"Authorization": "Bearer abc", "Accept": "*/*"},
+        "calls": ({"api_key": "canary"}, ["amqp://u:p@h/"], {"ok"}),
+        "password=canary": Path("/x?token=canary"),
+        "tokens": {"input_token": 5, "share": float("nan"), "none": None, "yes": True},
+    }
+    assert redacted_json(document) == {
+        "headers": {"Authorization": "***", "Accept": "*/*"},
+        "calls": [{"api_key": "***"}, ["amqp://u:***@h/"], ["ok"]],
+        "password=***": "/x?token=***",
+        "tokens": {"input_token": 5, "share": "nan", "none": None, "yes": True},
+    }
 
 
 def test_errors_that_others_write_down_lose_their_secrets_all_along_the_chain() -> None:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.logs import JsonFormatter, in_run
@@ -49,6 +49,39 @@ def test_a_traceback_becomes_one_field_without_the_password_in_it() -> None:
         line = _line("failed", exc_info=sys.exc_info())
     assert "ValueError" in line["error.stack"]
     assert "canary" not in json.dumps(line)
+
+
+SECRET = "hunter2hunter2"
+QUOTED = [
+    f'connect(password="{SECRET}")',
+    f'GET "http://h/?token={SECRET}" failed',
+    f'{{"Authorization": "Bearer {SECRET}"}}',
+    f"{{'authorization': 'Bearer {SECRET}'}}",
+    f"amqp://me:{SECRET}@host/",
+    f"api_key='{SECRET}'",
+]
+ANY_TEXT = st.text(st.characters(), max_size=30)  # halves of signs, too
+
+
+@settings(deadline=None)
+@given(ANY_TEXT, st.sampled_from(QUOTED), ANY_TEXT, st.dictionaries(st.text(max_size=5), ANY_TEXT, max_size=3))
+def test_every_line_is_json_without_the_secret_whatever_the_message(
+    before: str, quoted: str, after: str, more: dict[str, str]
+) -> None:
+    told = f"{before} {quoted} {after}"
+    told_by = ValueError(told)
+    nested = {"deep": [{told: (told, told_by)}], "more": more, "headers": {"Authorization": f"Bearer {SECRET}"}}
+    line = _line(told.replace("%", "%%"), exc_info=(ValueError, told_by, None), nested=nested)
+    assert SECRET not in json.dumps(line)
+    assert line["nested"]["more"].keys() == more.keys()
+
+
+@settings(deadline=None)
+@given(ANY_TEXT)
+def test_a_line_can_be_written_as_utf_8_and_says_what_was_said(text: str) -> None:
+    record = logging.makeLogRecord({"msg": "%s", "args": (text,), "levelname": "INFO"})
+    written = JsonFormatter(Settings()).format(record).encode()
+    assert json.loads(written)["message"] == redacted(text)
 
 
 @pytest.mark.parametrize(
