@@ -7,6 +7,7 @@ descriptions are written here once. The `parameters` cell of each notebook repea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +19,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipeline_lib.errors import InvalidParameter
 
 _LOCALE = "en_US"
+_DATE = r"[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4}|-W[0-9]{2}(?:-[0-9])?|W[0-9]{2,3})"
+_CLOCK = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?"
+_ISO_8601 = re.compile(rf"{_DATE}(?:[Tt ]{_CLOCK}(?:[Zz]|[+-]{_CLOCK})?)?")
 
 
 class StageName(StrEnum):
@@ -30,15 +34,24 @@ class StageName(StrEnum):
     EXPORT = "export"
 
 
-def _reference_time(text: str) -> str:
-    """Normalise to ISO 8601 in UTC; empty stays empty and means the start of the run."""
-    if not text:
-        return text
-    moment = datetime.fromisoformat(text)
+def moment_of(text: str) -> datetime:
+    """Read a date, or date and time, in ISO 8601 and return it in UTC, which a missing offset means; raises ValueError.
+
+    Stricter than Python, which takes any character before the time, and so 2024-01-01+02:00 for two o'clock. Digits
+    beyond microseconds are cut off.
+    """
+    if not _ISO_8601.fullmatch(text):
+        raise ValueError("must be ISO 8601, as 2026-11-23 or 2026-11-23T08:00:00Z")
+    moment = datetime.fromisoformat(text.upper())
     try:
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).isoformat()
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError as error:
         raise ValueError("must be in the years 1 to 9999 in UTC too") from error
+
+
+def _reference_time(text: str) -> str:
+    """Normalise to ISO 8601 in UTC; empty stays empty and means the start of the run."""
+    return moment_of(text).isoformat() if text else text
 
 
 def _known_locale(text: str) -> str:

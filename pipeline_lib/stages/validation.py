@@ -6,13 +6,13 @@ Fields are checked in the order of the table in the README; the first that break
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 
+from pipeline_lib.parameters import moment_of
 from pipeline_lib.stages.rejects import Reason, RecordRejected
 from pipeline_lib.stages.strict_json import (
     NotFinite,
@@ -34,7 +34,6 @@ KNOWN_FIELDS = frozenset({"id", "name", "category", "value", "quantity", "is_act
 
 _CENT = Decimal("0.01")
 _EXACT = Context(prec=40, traps=[InvalidOperation])
-_ISO_CHARACTERS = re.compile(r"[0-9W:.,+\-]+[Tt ]?[0-9:.,+\-]*[Zz]?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -161,16 +160,12 @@ def _is_active(fields: Mapping[str, Any]) -> bool:
 
 
 def _created_at(fields: Mapping[str, Any], reference: datetime) -> datetime:
-    """Read ISO 8601; digits beyond microseconds are cut off, a missing offset means UTC."""
     if fields.get("created_at") is None:
         return reference
     text = _text(fields, "created_at")
     try:
-        if not _ISO_CHARACTERS.fullmatch(text):
-            raise ValueError("not ISO 8601")
-        moment = datetime.fromisoformat(text.upper())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return moment_of(text)
+    except ValueError as error:
         raise RecordRejected(Reason.INVALID_DATE, "created_at") from error
 
 

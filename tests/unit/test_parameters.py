@@ -39,6 +39,11 @@ MOMENTS = st.datetimes(
         ("compression", "rar"),
         ("stage_timeout", 0),
         ("reference_time", "yesterday"),
+        ("reference_time", "2024-01-01+02:00"),
+        ("reference_time", "2024-01-01-05:00"),
+        ("reference_time", "2024-01-01.10:00"),
+        ("reference_time", "2024-01-01_10:00"),
+        ("reference_time", "0001-01-01T00:00:00+14:00"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_name(name: str, value: object) -> None:
@@ -83,6 +88,13 @@ def test_a_reference_time_without_offset_is_utc() -> None:
     assert (
         RunParameters.checked({"reference_time": "2026-01-02T03:04:05"}).reference_time == "2026-01-02T03:04:05+00:00"
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-02T03:04:05Z", "2026-01-02t05:04:05+02:00", "20260102 030405,0", "2026-W01-5T03:04:05z"]
+)
+def test_a_reference_time_is_read_as_a_record_s_date_is(text: str) -> None:
+    assert RunParameters.checked({"reference_time": text}).reference_time == "2026-01-02T03:04:05+00:00"
 
 
 def test_an_empty_reference_time_becomes_the_start_of_the_run() -> None:
