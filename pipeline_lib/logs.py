@@ -23,6 +23,7 @@ from pipeline_lib.artefacts import private_folder
 from pipeline_lib.redaction import redacted, redacted_json
 from pipeline_lib.settings import Settings
 
+log = logging.getLogger(__name__)
 _CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("log_context", default={})  # noqa: B039  never mutated
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _FILE_BYTES = 20_000_000
@@ -78,6 +79,20 @@ class ScreenFormatter(logging.Formatter):
         return redacted(super().format(record))
 
 
+class _LogFile(RotatingFileHandler):
+    """Tells once, in a line for the screen, that it cannot be written, as on a full disk: no reason to end a run."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            log.warning("the log file %s cannot be written: %s", self.baseFilename, error.strerror or error)
+
+
 def configure(settings: Settings, *, verbose: bool = False) -> None:
     """Send logs to `<home>/logs/workbench.log` as JSON, and to stderr: readable on a terminal, JSON otherwise."""
     root = logging.getLogger()
@@ -99,7 +114,7 @@ def _tells_something_new(record: logging.LogRecord) -> bool:
 
 def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
     private_folder(path.parent)
-    handler = RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=3, encoding="utf-8", delay=True)
+    handler = _LogFile(path, maxBytes=_FILE_BYTES, backupCount=3, encoding="utf-8", delay=True)
     handler.setFormatter(formatter)
     return handler
 

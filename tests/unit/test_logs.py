@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +103,22 @@ def test_passwords_and_tokens_are_struck_out(text: str, shown: str) -> None:
 @given(st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=8))
 def test_no_plain_password_of_a_url_gets_through(password: str) -> None:
     assert f":{password}@" not in redacted(f"cannot reach postgresql://user:{password}@host:5432/db")
+
+
+def test_a_log_file_that_takes_no_more_is_told_once_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "workbench.log").symlink_to("/dev/full")
+    program = """if True:
+        import logging
+        from pipeline_lib import logs
+        from pipeline_lib.settings import load_settings
+        logs.configure(load_settings())
+        for number in range(5):
+            logging.getLogger("test").info("line %d %s", number, "x" * 10_000)
+    """
+    environment = {**os.environ, "WORKBENCH_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    told = json.loads(done.stderr)
+    assert told["message"] == f"the log file {folder / 'workbench.log'} cannot be written: No space left on device"
+    assert done.stderr.count("\n") == 1
