@@ -108,9 +108,12 @@ def sort_records(stream: RecordStream, sorting: Sorting, progress: Progress = si
 
 
 def check_rejects(parameters: IngestParameters, source: Path, folder: Path, sorting: Sorting) -> None:
-    """Raise `TooManyRejects`, which names the file, the rate and the first bad line, above `max_reject_rate`."""
+    """Raise `TooManyRejects`, which names the file, the rate and the first bad line, above `max_reject_rate`.
+
+    A quotient is rounded as the rate was when it was read, so 29 of 100 is 0.29; 0.29 * 100 is a little less than 29.
+    """
     rejected, read = sorting.rejects.total, sorting.read
-    if rejected > parameters.max_reject_rate * read:
+    if rejected / read > parameters.max_reject_rate:
         raise TooManyRejects(
             f"{source}: {rejected:,} of {read:,} records rejected ({rejected / read:.1%}, at most "
             f"{parameters.max_reject_rate:.1%} allowed); first: {sorting.rejects.describe_first()}; "

@@ -73,6 +73,22 @@ def test_exactly_the_allowed_share_of_rejects_passes(tmp_path: Path) -> None:
     assert ingested(tmp_path, LINES.replace(b'"id": 0', b'"id": -1'), max_reject_rate=0.2).counts["rejected"] == 1
 
 
+@pytest.mark.parametrize("allowed", [0, 1, 29, 57, 58, 99])
+def test_not_one_reject_more_than_the_allowed_share_passes(allowed: int, tmp_path: Path) -> None:
+    def lines(bad: int) -> bytes:
+        rows = [{**RECORDS[0], "id": number if number >= bad else -1} for number in range(100)]
+        return "\n".join(map(json.dumps, rows)).encode()
+
+    assert ingested(tmp_path, lines(allowed), float(f"0.{allowed:02}")).counts["rejected"] == allowed
+    with pytest.raises(TooManyRejects, match=f"{allowed + 1} of 100 records"):
+        ingested(tmp_path, lines(allowed + 1), float(f"0.{allowed:02}"))
+
+
+def test_a_third_of_three_is_not_more_than_a_third(tmp_path: Path) -> None:
+    content = b"\n".join(LINES.split(b"\n")[:2]) + b"\n{}"
+    assert ingested(tmp_path, content, max_reject_rate=1 / 3).counts["rejected"] == 1
+
+
 def test_a_clock_that_is_not_fixed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "input").write_bytes(LINES)
     with pytest.raises(InvalidParameter, match="reference_time"):
