@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pipeline_lib.errors import InvalidParameter
 
@@ -88,6 +88,14 @@ class StageParameters(BaseModel):
     """Base of all parameter models: frozen, strict about unknown names, lax about '5' for 5 as terminals send it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """Refuse true and false, which pydantic takes for 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation in (int, float):
+            raise ValueError("must be a number")
+        return value
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Self:

@@ -72,6 +72,18 @@ def test_a_text_that_is_no_whole_number_is_refused(text: str) -> None:
         RunParameters.checked({"records": text})
 
 
+NUMBERS = [name for name, field in RunParameters.model_fields.items() if field.annotation in (int, float)]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_are_no_numbers(name: str, value: bool) -> None:
+    for model in (RunParameters, *STAGE_PARAMETERS.values()):
+        if name in model.model_fields:
+            with pytest.raises(InvalidParameter, match=f"parameter {name}: must be a number, not '{value}'"):
+                model.checked({name: value})
+
+
 def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(InvalidParameter, match=r"parameter recrods: there is no such parameter; .*\brecords\b"):
         RunParameters.checked({"recrods": 5})
