@@ -51,7 +51,12 @@ def moment_of(text: str) -> datetime:
 
 def _reference_time(text: str) -> str:
     """Normalise to ISO 8601 in UTC; empty stays empty and means the start of the run."""
-    return moment_of(text).isoformat() if text else text
+    if not text:
+        return text
+    moment = moment_of(text)
+    if moment.year < 2:
+        raise ValueError("must leave room for the 30 days before it: year 2 or later")
+    return moment.isoformat()
 
 
 def _known_locale(text: str) -> str:

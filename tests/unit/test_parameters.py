@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.errors import InvalidParameter
-from pipeline_lib.parameters import STAGE_PARAMETERS, RunParameters, StageName
+from pipeline_lib.parameters import STAGE_PARAMETERS, GenerateParameters, RunParameters, StageName
+from pipeline_lib.stages.blocks import make_block
 
 MOMENTS = st.datetimes(
     min_value=datetime(1970, 1, 2),
@@ -44,6 +45,9 @@ MOMENTS = st.datetimes(
         ("reference_time", "2024-01-01.10:00"),
         ("reference_time", "2024-01-01_10:00"),
         ("reference_time", "0001-01-01T00:00:00+14:00"),
+        ("reference_time", "0001-06-01"),
+        ("reference_time", "0002-01-01T00:59:59+01:00"),
+        ("reference_time", "9999-12-31T23:59:59-01:00"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_name(name: str, value: object) -> None:
@@ -107,6 +111,17 @@ def test_a_reference_time_without_offset_is_utc() -> None:
 )
 def test_a_reference_time_is_read_as_a_record_s_date_is(text: str) -> None:
     assert RunParameters.checked({"reference_time": text}).reference_time == "2026-01-02T03:04:05+00:00"
+
+
+def test_a_reference_time_without_room_for_the_days_before_it_says_so() -> None:
+    with pytest.raises(InvalidParameter, match="reference_time: must leave room for the 30 days before it: year 2"):
+        RunParameters.checked({"reference_time": "0001-12-31T23:59:59"})
+
+
+@pytest.mark.parametrize("text", ["0002-01-01T00:00:00", "9999-12-31T23:59:59.999999"])
+def test_the_first_and_last_reference_times_are_such_that_records_can_be_made(text: str) -> None:
+    parameters = GenerateParameters.checked({"reference_time": text, "records": 5})
+    assert len(bytes(make_block(parameters, 0).text).splitlines()) == 5
 
 
 def test_an_empty_reference_time_becomes_the_start_of_the_run() -> None:
