@@ -8,6 +8,7 @@ descriptions are written here once. The `parameters` cell of each notebook repea
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipeline_lib.errors import InvalidParameter
 
 _LOCALE = "en_US"
+_BREAKS_A_LINE_OR_A_NAME = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, lone surrogate, line, paragraph
 _DATE = r"[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4}|-W[0-9]{2}(?:-[0-9])?|W[0-9]{2,3})"
 _CLOCK = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?"
 _ISO_8601 = re.compile(rf"{_DATE}(?:[Tt ]{_CLOCK}(?:[Zz]|[+-]{_CLOCK})?)?")
@@ -72,7 +74,7 @@ def _known_locale(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    if any(not character.isprintable() for character in text):
+    if any(unicodedata.category(character) in _BREAKS_A_LINE_OR_A_NAME for character in text):
         raise ValueError("must not hold control characters")
     return text
 

@@ -33,6 +33,11 @@ MOMENTS = st.datetimes(
         ("input_format", "xml"),
         ("input_file", "a\x00b"),
         ("input_file", "a\nb"),
+        ("input_file", "a\x1b[2Jb"),
+        ("input_file", "a\x85b"),
+        ("input_file", "a\u2028b"),
+        ("input_file", "a\u2029b"),
+        ("input_file", "a\udcffb"),
         ("max_reject_rate", -0.1),
         ("partitions", 10_001),
         ("dbt_threads", 0),
@@ -122,6 +127,12 @@ def test_a_reference_time_without_room_for_the_days_before_it_says_so() -> None:
 def test_the_first_and_last_reference_times_are_such_that_records_can_be_made(text: str) -> None:
     parameters = GenerateParameters.checked({"reference_time": text, "records": 5})
     assert len(bytes(make_block(parameters, 0).text).splitlines()) == 5
+
+
+@pytest.mark.parametrize("between", ["\u00a0", "\u202f", "\u3000", "\u00ad", "\u200d", "\ue000", "ä", "😀"])
+def test_a_file_may_be_named_with_any_character_that_is_no_control_character(between: str) -> None:
+    name = f"Screenshot 8.00{between}AM.json"
+    assert RunParameters.checked({"input_file": name}).input_file == name
 
 
 def test_an_empty_reference_time_becomes_the_start_of_the_run() -> None:
