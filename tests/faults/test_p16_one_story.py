@@ -55,7 +55,7 @@ class Fault:
 
 
 FAULTS = {
-    "a cell raises": Fault(r"raise LookupError('<b>no</b> & never \0 \ud800')", "failed", "LookupError"),
+    "a cell raises": Fault(r"raise LookupError('<b>no</b> & never \0')", "failed", "LookupError"),
     "the kernel is killed": Fault(KILL, "failed", "KernelDied"),
     "time runs out": Fault(SLEEP, "failed", "DeadlinePassed", options=("--set", "stage_timeout=8")),
     "it is cancelled": Fault(SLEEP, "cancelled", "Cancelled", signalled=signal.SIGTERM),
