@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -27,6 +28,7 @@ from pipeline_lib.web.topics import EVENTS
 
 BASE = "/api/v1"
 _PAGE = 500
+_SEQUENCE = re.compile("[0-9]{1,18}")
 IdempotencyKey = Annotated[
     str | None,
     Header(pattern=r"^[\x21-\x7e]{1,200}$", description="repeats of a request with the same key make one run"),
@@ -118,7 +120,8 @@ async def run_events(
 
 
 def _number(last_event_id: str | None, after: int) -> int:
-    return int(last_event_id) if last_event_id and last_event_id.isascii() and last_event_id.isdigit() else after
+    """Return the number that a client has heard last; what is no number of ours, or too long to be one, counts not."""
+    return int(last_event_id) if last_event_id and _SEQUENCE.fullmatch(last_event_id) else after
 
 
 @_changes.post("/runs/{pipeline_id}/cancel", status_code=202, tags=["runs"])

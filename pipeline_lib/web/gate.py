@@ -11,27 +11,10 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline_lib.web.access import Access
+from pipeline_lib.web.headers import protect
 from pipeline_lib.web.peers import is_ours
 from pipeline_lib.web.problems import API, send_problem
 
-# Plotly makes one empty style element, which it fills rule by rule, and sets style attributes.
-_EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
-_POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self'; style-src-elem 'self' {_EMPTY}; "
-    "style-src-attr 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    # Not no-referrer: with it browsers hide the origin of our own forms from us.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "Cache-Control": "no-store",
-}
 _OPEN = ("/static/", "/api/v1/health", "/login")
 
 
@@ -101,8 +84,7 @@ def _with_headers(send: Send, cookie: str | None = None, *, challenge: bool = Fa
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
-                headers.setdefault(name, value)
+            protect(headers)
             if cookie is not None:
                 headers.append("Set-Cookie", cookie)
             if challenge:

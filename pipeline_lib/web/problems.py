@@ -26,6 +26,7 @@ from pipeline_lib.errors import (
     UnknownRun,
     WorkbenchError,
 )
+from pipeline_lib.web.headers import protect
 
 log = logging.getLogger(__name__)
 API = "/api/"
@@ -148,4 +149,6 @@ def _on_database(request: Request, error: Exception) -> Response:
 
 
 def _on_unexpected(request: Request, error: Exception) -> Response:
-    return _answer(request, 500, f"this should not have happened ({type(error).__name__}); the log says more")
+    answer = _answer(request, 500, f"this should not have happened ({type(error).__name__}); the log says more")
+    protect(answer.headers)  # Starlette sends this one past the gate
+    return answer

@@ -6,8 +6,10 @@ import http.client
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from nbformat.v4 import new_output
 
@@ -15,7 +17,7 @@ from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.runs import OwnedRun
 from tests.web.by_hand import Worker
-from tests.web.served import Page, form_token
+from tests.web.served import Page, form_token, served
 
 pytestmark = pytest.mark.promise(
     "S10", "data show as text on the page; reports are shut in; files come by id only; sizes and starts have bounds"
@@ -66,6 +68,21 @@ def test_every_answer_carries_the_headers_that_protect_it(page: Page, worker: Wo
             assert "'unsafe-eval'" not in policy
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["referrer-policy"] == "same-origin"
+
+
+def test_an_answer_to_what_should_not_have_happened_carries_them_too(worker: Worker) -> None:
+    actions = replace(worker.actions(), trouble=lambda: str(1 // 0))
+    with served(worker.settings, worker.engine, actions) as page:
+        good = httpx.get(f"{page.url}/runs").headers
+        protecting = {
+            name: good[name] for name in good.keys() - {"content-length", "content-type", "date", "set-cookie"}
+        }
+        assert len(protecting) >= 8
+        for address in ("/", "/api/v1/ready"):
+            answer = httpx.get(page.url + address)
+            assert answer.status_code == 500
+            assert "ZeroDivisionError" in answer.text
+            assert protecting.items() <= answer.headers.items()
 
 
 def test_a_report_is_shut_into_a_sandbox(page: Page, worker: Worker) -> None:

@@ -46,6 +46,15 @@ def test_who_comes_back_goes_on_where_he_stopped(page: Page, worker: Worker) -> 
             assert numbered(messages, last) == list(range(11, last + 1))
 
 
+@pytest.mark.parametrize("number", ["9" * 5_000, "9" * 30, "x", "-1", "٣", ""])
+def test_a_number_that_is_none_of_ours_is_as_good_as_no_number(page: Page, worker: Worker, number: str) -> None:
+    run = worker.completed()
+    headers = {"Last-Event-ID": number.encode(), "Accept": "text/event-stream"}
+    with page.client() as client, client.stream("GET", f"{_events(run.pipeline_id)}?after=3", headers=headers) as told:
+        assert told.status_code == 200
+        assert next(line for line in told.iter_lines() if line.startswith("id:")) == "id: 4"
+
+
 def test_a_run_that_is_written_while_watchers_come_and_go_has_no_gap_and_no_double(page: Page, worker: Worker) -> None:
     run = worker.started()
     working = threading.Thread(target=lambda: [worker.stage(run, stage) for stage in StageName])
