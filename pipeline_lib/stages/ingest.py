@@ -5,6 +5,7 @@ Two paths give one answer: `screening` takes the provably clean records fast, `v
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,13 +32,15 @@ def ingest(parameters: IngestParameters, source: Path, folder: Path, progress: P
     """Read `source` (JSON Lines, or arrays and objects in a row; plain, gzip or zstd) into `folder`.
 
     Writes `dataset.parquet` and `rejects.jsonl`; every record ends in one of them. `details`: `rejects_by_reason`,
-    `repaired` (records per repaired field) and `source`. Raises `InputUnreadable`, `InputEmpty` or, with
-    rejects.jsonl kept, `TooManyRejects`; `InvalidParameter` for an empty reference time.
+    `repaired` (records per repaired field) and `source`, an own input file with the sha256 of the bytes that were
+    read. Raises `InputUnreadable`, `InputEmpty` or, with rejects.jsonl kept, `TooManyRejects`; `InvalidParameter` for
+    an empty reference time.
     """
     stream = detect(open_source(source))
     with written_whole(folder / DATASET) as accepted_file:
         with written_whole(folder / REJECTS) as rejects_file, DatasetFile(accepted_file) as dataset:
             sorting = Sorting(_reference(parameters), dataset, RejectFile(rejects_file, stream.layout.unit))
+            sorting.digest = hashlib.sha256() if parameters.input_file else None
             sort_records(stream, sorting, progress)
         check_rejects(parameters, source, folder, sorting)
     return _result(stream, sorting)
@@ -53,13 +56,14 @@ def input_of(parameters: IngestParameters, generated: Path) -> Path:
 
 @dataclass
 class Sorting:
-    """The state of one ingestion: clock, both outputs, ids seen, counts."""
+    """The state of one ingestion: clock, both outputs, ids seen, counts, hash of the file (of an own one)."""
 
     reference: datetime
     dataset: DatasetFile
     rejects: RejectFile
     seen: SeenIds = field(default_factory=SeenIds)
     read: int = 0
+    digest: hashlib._Hash | None = None
     repaired: Counter[str] = field(default_factory=Counter)
 
     def take(self, batch: Batch) -> None:
@@ -77,6 +81,11 @@ class Sorting:
             why = refused[index]
             self.rejects.add(Reject(batch.numbers[index], why.field, why.reason, batch.texts[index]))
         self.read += len(batch.texts)
+
+    def note(self, piece: bytes) -> None:
+        """Hash a piece of the file, if its hash is wanted."""
+        if self.digest:
+            self.digest.update(piece)
 
     def _validated(self, batch: Batch, doubtful: list[int]) -> tuple[dict[int, Record], dict[int, RecordRejected]]:
         records, refused = {}, {}
@@ -99,10 +108,11 @@ class Sorting:
 
 
 def sort_records(stream: RecordStream, sorting: Sorting, progress: Progress = silent) -> None:
-    """Take every record of the stream; raises `InputEmpty`, `InputUnreadable` (compression broken on the way)."""
-    for batch in stream.batches():
+    """Take every record of the stream; raises `InputEmpty`, `InputUnreadable` (broken, or changed, on the way)."""
+    for batch in stream.batches(sorting.note):
         sorting.take(batch)
         progress(sorting.read, None)
+    stream.source.check_unchanged()
     if sorting.read == 0:
         raise InputEmpty(f"{stream.source.path}: holds no record")
 
@@ -139,7 +149,8 @@ def _result(stream: RecordStream, sorting: Sorting) -> StageResult:
                 "path": str(stream.source.path),
                 "layout": str(stream.layout),
                 "compression": stream.source.compression,
-                "bytes": stream.source.size,
+                "bytes": stream.source.state.size,
+                **({"sha256": sorting.digest.hexdigest()} if sorting.digest else {}),
             },
         },
     )

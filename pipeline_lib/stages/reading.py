@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import zstandard
 
@@ -21,35 +22,68 @@ _BOM = b"\xef\xbb\xbf"
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
+Noted = Callable[[bytes], None]
+"""Called with the bytes of a file as they are read, e.g. to hash them."""
+
+
+def unnoted(_piece: bytes) -> None:
+    """Note nothing."""
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What differs once a file is written to or replaced, except within one tick of the file system's clock."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Self:
+        """Take it from what the operating system says."""
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
 @dataclass(frozen=True)
 class Source:
-    """An input file that is there and may be read: `compression` is none, gzip or zstd; `size` is in bytes."""
+    """An input file that may be read, as it was when it was opened: `compression` is none, gzip or zstd."""
 
     path: Path
     compression: str
-    size: int
+    state: FileState
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self, noted: Noted = unnoted) -> Iterator[bytes]:
         """Yield the uncompressed content, without byte order mark, in pieces of about 8 MiB.
 
-        Raises `InputUnreadable` that says where the file breaks.
+        `noted` gets the bytes as they stand in the file, by the end all of them. Raises `InputUnreadable` that says
+        where the file breaks.
         """
-        pieces = self._plain() if self.compression == "none" else self._decompressed()
+        pieces = self._plain(noted) if self.compression == "none" else self._decompressed(noted)
         yield from _without_mark(_gathered(pieces))
 
-    def _plain(self) -> Iterator[bytes]:
+    def check_unchanged(self) -> None:
+        """Raise `InputUnreadable` when the file is no more as it was: what has been read may be half of two files."""
+        try:
+            state = FileState.of(self.path.stat())
+        except OSError as error:
+            raise InputUnreadable(f"{self.path}: went away while it was read ({error.strerror or error})") from error
+        if state != self.state:
+            raise InputUnreadable(f"{self.path}: changed while it was read; run again when it is complete")
+
+    def _plain(self, noted: Noted) -> Iterator[bytes]:
         try:
             with self.path.open("rb") as file:
                 while piece := file.read(CHUNK_BYTES):
+                    noted(piece)
                     yield piece
         except OSError as error:
             raise InputUnreadable(f"{self.path}: {error.strerror or error}") from error
 
-    def _decompressed(self) -> Iterator[bytes]:
+    def _decompressed(self, noted: Noted) -> Iterator[bytes]:
         done = 0
         try:
             with self.path.open("rb") as file:
-                for piece in _inflate(lambda: file.read(_PIECE), _DECOMPRESSORS[self.compression]):
+                for piece in _inflate(lambda: _read(file, noted), _DECOMPRESSORS[self.compression]):
                     done += len(piece)
                     yield piece
         except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
@@ -63,19 +97,25 @@ def open_source(path: Path) -> Source:
         if path.exists() and not path.is_file():
             raise InputUnreadable(f"{path}: is not a file")
         with path.open("rb") as file:
+            state = FileState.of(os.fstat(file.fileno()))
             head = file.read(4)
-        size = path.stat().st_size
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputUnreadable(f"{path}: {(reason or 'cannot be opened').lower()}") from error
     compression = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "none")
-    return Source(path, compression, size)
+    return Source(path, compression, state)
 
 
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(wbits=31),
     "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(),
 }
+
+
+def _read(file: IO[bytes], noted: Noted) -> bytes:
+    piece = file.read(_PIECE)
+    noted(piece)
+    return piece
 
 
 def _inflate(read: Callable[[], bytes], decompressor: Callable[[], Any]) -> Iterator[bytes]:

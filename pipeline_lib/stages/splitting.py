@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from pipeline_lib.errors import InputEmpty, InputUnreadable
 from pipeline_lib.stages.elements import KEPT_BYTES, MAX_RECORD_BYTES, ElementReader, end_of_value, is_json
-from pipeline_lib.stages.reading import CHUNK_BYTES, Source
+from pipeline_lib.stages.reading import CHUNK_BYTES, Noted, Source, unnoted
 
 _HEAD_BYTES = 1 << 20
 
@@ -48,11 +48,13 @@ class RecordStream:
     source: Source
     layout: Layout
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield all records in order, about 8 MiB at a time; blank lines are no records."""
-        if self.layout is Layout.LINES:
-            return _line_batches(self.source.chunks())
-        return _element_batches(ElementReader(self.source.chunks()))
+    def batches(self, noted: Noted = unnoted) -> Iterator[Batch]:
+        """Yield all records in order, about 8 MiB at a time; blank lines are no records.
+
+        `noted` gets the bytes of the file as they are read.
+        """
+        chunks = self.source.chunks(noted)
+        return _line_batches(chunks) if self.layout is Layout.LINES else _element_batches(ElementReader(chunks))
 
 
 def detect(source: Source) -> RecordStream:

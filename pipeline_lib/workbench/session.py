@@ -46,16 +46,15 @@ def open_stage(pipeline_id: str, parameters: StageParameters) -> StageSession:
     stage = next(name for name, model in STAGE_PARAMETERS.items() if type(parameters) is model)
     run_id = pipeline_id or _find_run(services.engine, stage, parameters)
     row = queries.run_row(services.engine, run_id)
-    session = StageSession(services, row, stage, _on_clock(parameters, row))
+    session = StageSession(services, row, stage, as_the_run_has_it(parameters, row))
     session.begin()
     return session
 
 
-def _on_clock(parameters: StageParameters, run: queries.Row) -> StageParameters:
-    """Return the parameters with the run's reference time, where the stage takes one."""
-    if "reference_time" not in type(parameters).model_fields:
-        return parameters
-    return parameters.model_copy(update={"reference_time": run["parameters"]["reference_time"]})
+def as_the_run_has_it(parameters: StageParameters, run: queries.Row) -> StageParameters:
+    """Return the parameters with the run's reference time and input file, where the stage takes them."""
+    names = {"reference_time", "input_file"} & set(type(parameters).model_fields)
+    return parameters.model_copy(update={name: run["parameters"][name] for name in names})
 
 
 def _find_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
@@ -167,7 +166,7 @@ class StageSession:
             stage=self.stage,
             parameters=self.parameters.model_dump(),
             counts=dict(result.counts),
-            inputs=self._inputs(),
+            inputs=self._inputs(result),
             artefacts=artefacts,
             details=details,
             versions=versions(),
@@ -196,11 +195,16 @@ class StageSession:
         record_stage(run, self.run_folder, verified)
         complete_if_done(run, self.run_folder)
 
-    def _inputs(self) -> dict[str, str]:
+    def _inputs(self, result: StageResult) -> dict[str, str]:
+        """Return the sha256 of what the stage has read; of an own file, which may have changed since, as it was read.
+
+        A cell that reads it by other means than `ingest` may tell none: then it is that of the file as it is now.
+        """
         before = stage_before(self.stage)
         if before is None:
             return {}
         if before is StageName.GENERATE and self.run["parameters"]["input_file"]:
-            return {str(self.source): sha256_of(self.source)}
+            read = result.details.get("source", {}).get("sha256")
+            return {str(self.source): read or sha256_of(self.source)}
         folder = self.run_folder.stage(before).name
         return {f"{folder}/{artefact.path}": artefact.sha256 for artefact in self.manifest(before).artefacts}
