@@ -22,7 +22,8 @@ from starlette.requests import HTTPConnection
 from pipeline_lib.artefacts import private_folder
 from pipeline_lib.settings import Settings
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HTTP_PORT = 80  # browsers leave it out
 _SESSION_BYTES = 16
 
 
@@ -45,7 +46,7 @@ class Access:
         """Take the token from the settings, else make one that this home keeps (readable by its owner only)."""
         given = settings.workbench_web_token
         port = settings.workbench_web_port
-        names = {f"{name}:{port}" for name in (*_LOOPBACK, settings.workbench_web_host)}
+        names = {f"{in_address(name)}:{port}" for name in (*_LOOPBACK, settings.workbench_web_host)}
         further = {name.strip().lower() for name in settings.workbench_web_names.split(",") if name.strip()}
         token = given.get_secret_value() if given else kept_token(settings.home / "web" / "token")
         return cls(token, port, frozenset(names | further), given is None, only_ours=given is None and not further)
@@ -58,7 +59,7 @@ class Access:
     def refusal(self, headers: Headers) -> str | None:
         """Return why a request with these headers is refused whatever it asks for, or None."""
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or hosts[0].lower() not in self.names:
+        if len(hosts) != 1 or not self._is_name(hosts[0], "http"):
             return "this address is not one of this page; see WORKBENCH_WEB_NAMES"
         origins = headers.getlist("origin")
         if any(not self._is_own(origin) for origin in origins):
@@ -70,7 +71,11 @@ class Access:
 
     def _is_own(self, origin: str) -> bool:
         scheme, _, name = origin.partition("://")
-        return scheme in ("http", "https") and name.lower() in self.names
+        return scheme in ("http", "https") and self._is_name(name, scheme)
+
+    def _is_name(self, name: str, scheme: str) -> bool:
+        name = name.lower()
+        return name in self.names or (scheme == "http" and f"{name}:{_HTTP_PORT}" in self.names)
 
     def has_token(self, connection: HTTPConnection) -> bool:
         """Tell whether the request carries the token as `Authorization: Bearer …`."""
@@ -121,6 +126,16 @@ def kept_token(path: Path) -> str:
         os.link(fresh, path)
     fresh.unlink()
     return path.read_text().strip()
+
+
+def in_address(host: str) -> str:
+    """Return a host as browsers write it in an address: in small letters, an IPv6 address short and in brackets."""
+    host = host.strip("[]").lower()
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def is_loopback(host: str) -> bool:

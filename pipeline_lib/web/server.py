@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
 from pipeline_lib.settings import Settings
-from pipeline_lib.web.access import is_loopback
+from pipeline_lib.web.access import in_address, is_loopback
 from pipeline_lib.web.actions import Actions
 from pipeline_lib.web.app import create_app
 
@@ -22,12 +22,11 @@ def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callab
 
     Raises `InvalidSetting` for an address that others can reach without a token, `ServiceUnavailable` for a taken one.
     """
-    host, port = settings.workbench_web_host, settings.workbench_web_port
+    host, port = settings.workbench_web_host.strip("[]"), settings.workbench_web_port
     if not is_loopback(host) and settings.workbench_web_token is None:
         raise InvalidSetting(f"WORKBENCH_WEB_HOST: {host} can be reached by others; set WORKBENCH_WEB_TOKEN as well")
     app = create_app(settings, engine, actions)
     with _bound(host, port) as listening:
-        name = f"[{host}]" if ":" in host else host
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -36,7 +35,7 @@ def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callab
             proxy_headers=False,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
-        _Announcing(config, lambda: on_ready(f"http://{name}:{port}/")).run([listening])
+        _Announcing(config, lambda: on_ready(f"http://{in_address(host)}:{port}/")).run([listening])
 
 
 class _Announcing(uvicorn.Server):
