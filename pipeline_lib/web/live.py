@@ -145,8 +145,10 @@ class Live:
                     self._serve(engine, connection)
             except (DBAPIError, psycopg2.Error, OSError) as error:
                 log.warning("live connection lost, trying again", extra={"error_type": type(error).__name__})
-                self.connected.clear()
-                self._stopping.wait(_AGAIN_SECONDS)
+            except Exception:  # nobody meant it; everybody who watches depends on the next pass
+                log.exception("live pass failed, trying again")
+            self.connected.clear()
+            self._stopping.wait(_AGAIN_SECONDS)
         for topic in self._topics.values():
             for watcher in topic.watchers:
                 watcher.tell(None)
@@ -175,10 +177,13 @@ class Live:
             while not self._stopping.is_set():
                 self._do_what_was_asked(engine)
                 changed = _notified(connection)
-                if self._topics and time.monotonic() - looked >= _LOOK_SECONDS:
+                is_due = bool(self._topics) and time.monotonic() - looked >= _LOOK_SECONDS
+                if is_due:
                     changed |= self._looked_up(engine)
                     looked = time.monotonic()
                 self._refresh(changed, engine)
+                if is_due:
+                    self._look_after(engine)  # last, so that nobody has to wait for news of others' runs
                 if not connection.notifies:
                     self._sleep(selector)
 
@@ -196,7 +201,6 @@ class Live:
 
     def _looked_up(self, engine: Engine) -> set[str]:
         """Return the watched runs that have changed since the last look."""
-        self._look_after(engine)
         ids = sorted({pipeline_id for _, pipeline_id in self._topics})
         with engine.connect() as connection:
             rows = {row.id: tuple(row) for row in connection.execute(_VERSIONS, {"ids": ids})}
