@@ -5,7 +5,8 @@ the control socket brings requests, each with the end of a lifeline; over the li
 it has ended, its exit code and peak memory. A lifeline closed by the owner kills its kernel; a closed control socket
 (the owner has ended, however) kills all kernels and ends the nursery.
 
-Only a process without threads of Python or of computing libraries may fork; see `unsafe_threads`.
+Only a process without threads of Python or of computing libraries may fork; see `unsafe_threads`. What no first
+stage needs is imported once the first kernel is forked.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pipeline_lib.execution.kernel_process import Farewell, become_kernel, kill_
 from pipeline_lib.execution.strays import adopt_orphans, end_all, end_strays
 
 LONGEST_MESSAGE = 1 << 17
+LATER = "--later"
 # jemalloc restarts its background threads by itself after a fork (it registers pthread_atfork handlers).
 _FORK_AWARE = ("jemalloc_bg_thd",)
 
@@ -44,8 +46,9 @@ class _Child:
 class Nursery:
     """Serves requests on the control socket until it is closed."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, later: list[str]) -> None:
         self._control = control
+        self._later = later
         self._children: dict[int, _Child] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
@@ -73,6 +76,9 @@ class Nursery:
                 else:
                     self._orphan(key.data)
             self._reap()
+            if self._later and self._children:
+                preload(self._later)  # who needs what cannot be imported hears of it from its own import
+                self._later = []
 
     def _receive(self) -> tuple[bytes, list[int]]:
         try:
@@ -85,6 +91,8 @@ class Nursery:
         """Fork; True in the child."""
         owner = os.getpid()
         try:
+            if threads := unsafe_threads():
+                raise OSError(f"the nursery has threads and must not fork: {', '.join(threads)}")
             pid = os.fork()
         except OSError as error:
             _tell(lifeline, {"failed": str(error)})
@@ -192,14 +200,15 @@ def _tell(lifeline: socket.socket, message: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Arguments: descriptor of the control socket, then the modules to import."""
+    """Arguments: the control socket's descriptor, modules to import, `LATER`, modules to import after a first fork."""
     farewell = Farewell()
     control = socket.socket(fileno=int(arguments[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
-    failed = preload(arguments[1:])
+    split = arguments.index(LATER)
+    failed = preload(arguments[1:split])
     _tell(control, {"failed": failed, "threads": unsafe_threads()})
-    request = Nursery(control).serve()
+    request = Nursery(control, arguments[split + 1 :]).serve()
     if request is not None:
         sys.argv = ["kernel", "-f", request["connection_file"]]
         settle(request)

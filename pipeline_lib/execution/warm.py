@@ -42,10 +42,10 @@ HEAVY_MODULES = (
     "psycopg2",
     "pyspark.sql.connect.session",
     "faker",
-    "dbt.cli.main",
-    "dbt.adapters.postgres",
     "pipeline_lib.settings",
 )
+# Imported once the first kernel is forked, which so need not wait for them: more than half of all the time.
+LATER_MODULES = ("dbt.cli.main", "dbt.adapters.postgres")
 _POLL_SECONDS = 0.01
 _READY_SECONDS = 60.0
 
@@ -64,8 +64,13 @@ class Nursery:
         self.pid = process.pid
 
     @classmethod
-    def started(cls, modules: Sequence[str] = HEAVY_MODULES, environment: Mapping[str, str] | None = None) -> Self:
-        """Start the process and return at once; it imports `modules` in the background.
+    def started(
+        cls,
+        modules: Sequence[str] = HEAVY_MODULES,
+        later: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start the process and return at once; it imports `modules` in the background, `later` after the first fork.
 
         `environment` is that of the imports (some modules read it once); kernels get their own with each order.
         """
@@ -74,7 +79,15 @@ class Nursery:
         variables = {**KERNEL_DEFAULTS, **(environment or os.environ), "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-P", nursery_process.__file__, str(theirs.fileno()), *modules],
+                [
+                    sys.executable,
+                    "-P",
+                    nursery_process.__file__,
+                    str(theirs.fileno()),
+                    *modules,
+                    nursery_process.LATER,
+                    *later,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -183,10 +196,10 @@ class WarmKernels:
 
 
 @contextmanager
-def warm_kernels(modules: Sequence[str] = HEAVY_MODULES) -> Iterator[Kernels]:
+def warm_kernels(modules: Sequence[str] = HEAVY_MODULES, later: Sequence[str] = LATER_MODULES) -> Iterator[Kernels]:
     """Kernels forked from a nursery that lives for the block; plain ones if it cannot be started at all."""
     try:
-        nursery = Nursery.started(modules)
+        nursery = Nursery.started(modules, later)
     except OSError as error:
         logger.warning("nursery.failed", extra={"reason": str(error), "instead": "a new interpreter"})
         yield PlainKernels()

@@ -35,7 +35,7 @@ def client(settings: Settings) -> Iterator[SyncPrefectClient]:
 @pytest.fixture(scope="module")
 def run_code() -> Iterator[Callable[..., NotebookOutcome]]:
     """Executes one cell of some code, on warm kernels, followed by one that prints 'after'."""
-    with warm_kernels(KERNEL_ONLY) as kernels:
+    with warm_kernels(KERNEL_ONLY, later=()) as kernels:
         yield code_runner(kernels)
 
 

@@ -67,6 +67,14 @@ def test_a_forked_kernel_has_the_modules_already(kernels, tmp_path):
     assert printed(target) == "True False\n"
 
 
+def test_the_first_kernel_does_not_wait_for_what_only_later_ones_have(tmp_path):
+    code = "import sys; print('fractions' in sys.modules)"
+    with Nursery.started(["json"], later=["fractions", "no_such_module"]) as nursery:
+        for name in ("first.ipynb", "second.ipynb"):
+            assert run_code(code, tmp_path / name, kernels=WarmKernels(nursery)).completed
+    assert [printed(tmp_path / name) for name in ("first.ipynb", "second.ipynb")] == ["False\n", "True\n"]
+
+
 def test_a_forked_kernel_leads_a_session_of_its_own_with_its_own_environment(kernels, tmp_path):
     target = tmp_path / "n.ipynb"
     code = "import os; print(os.getsid(0) == os.getpgid(0) == os.getpid(), os.environ['ONLY_HERE'], os.getcwd())"
@@ -127,7 +135,7 @@ def test_a_nursery_with_threads_refuses_to_fork_and_a_plain_kernel_steps_in(tmp_
         "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    with Nursery.started(["threaded"], environment) as nursery, caplog.at_level(logging.WARNING):
+    with Nursery.started(["threaded"], environment=environment) as nursery, caplog.at_level(logging.WARNING):
         with pytest.raises(NurseryFailed, match="threads"):
             asyncio.run(nursery.ready())
         outcome = run_code("print('hello')", tmp_path / "n.ipynb", kernels=WarmKernels(nursery))

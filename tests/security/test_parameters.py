@@ -59,7 +59,7 @@ TEXT_FIELDS = ("locale", "reference_time", "input_file", "input_format", "export
 
 @pytest.fixture(scope="module")
 def kernels() -> Iterator[Kernels]:
-    with warm_kernels(KERNEL_ONLY) as kernels:
+    with warm_kernels(KERNEL_ONLY, later=()) as kernels:
         yield kernels
 
 
