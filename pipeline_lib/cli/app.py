@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -82,6 +83,7 @@ def create_cli(start_run: StartRun, resume_run: ResumeRun, work: Work, serve_pag
 def _told_in_one_line(app: typer.Typer) -> None:
     """Run the command; an error on purpose becomes one line and its exit code, never a traceback."""
     sys.excepthook = _tell_traceback
+    threading.excepthook = _tell_thread_traceback
     write_in(errors="replace")
     try:
         app()
@@ -117,6 +119,11 @@ def _leave(error: WorkbenchError) -> NoReturn:
 def _tell_traceback(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
     """Tell an error that nobody meant, without the secrets that its texts may quote."""
     print(redacted("".join(traceback.format_exception(kind, error, frames))), file=sys.stderr, end="")
+
+
+def _tell_thread_traceback(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+        _tell_traceback(ended.exc_type, ended.exc_value, ended.exc_traceback)
 
 
 def _add_run(app: typer.Typer, start_run: StartRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.cli.views import count_text, run_summary, seconds_text, show_on_terminal, status_text
 from pipeline_lib.errors import WorkbenchError
@@ -22,6 +24,7 @@ from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking.document import run_document
 
+log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.25
 _WAITING = "waiting for Prefect to start, which takes longest the first time"
 
@@ -72,10 +75,14 @@ class Follower:
         return one_terminal and told.get("message") == redacted(str(error))
 
     def _look_until_ended(self, engine: Engine, pipeline_id: str) -> None:
+        """Look again and again. A database that stays away ends only the looking: who works the run tells of it."""
         ended = False
-        while not ended:
-            ended = self._ended.wait(_LOOK_SECONDS)
-            self.document = run_document(engine, self._settings, pipeline_id)
+        try:
+            while not ended:
+                ended = self._ended.wait(_LOOK_SECONDS)
+                self.document = run_document(engine, self._settings, pipeline_id)
+        except (DBAPIError, WorkbenchError) as error:
+            log.info("run no longer followed", extra={"error_type": type(error).__name__})
 
     def _picture(self) -> RenderableType:
         document, elapsed = self.document, f"  {time.monotonic() - self._began:,.0f} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ from pipeline_lib.errors import RunCancelled
 
 ROW = {"pipeline_id": "20261123t083012_a1b2c3", "status": "failed", "trigger": "cli", "total_seconds": None}
 FIGURES = {**ROW, **dict.fromkeys(("records_read", "records_processed", "records_rejected"))}
+
+
+@pytest.fixture(autouse=True)
+def _hooks_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command sets them, pytest has its own."""
+    for module in (sys, threading):
+        monkeypatch.setattr(module, "excepthook", module.excepthook)
 
 
 def ascii_stdout(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
@@ -55,7 +63,6 @@ def test_ctrl_c_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["workbench"])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # puts back what the command sets
     with pytest.raises(SystemExit, match="130"):
         _told_in_one_line(app)
     assert capsys.readouterr().err == "workbench: stopped by Ctrl-C\n"
@@ -71,11 +78,30 @@ def test_a_cancelled_run_that_its_summary_has_told_is_logged_and_not_put_down_to
         raise _Told(RunCancelled("run 20261123t083012_a1b2c3 was cancelled"))
 
     monkeypatch.setattr(sys, "argv", ["workbench"])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with caplog.at_level("INFO"), pytest.raises(SystemExit, match="130"):
         _told_in_one_line(app)
     assert capsys.readouterr().err == ""
     assert "RunCancelled: run 20261123t083012_a1b2c3 was cancelled" in caplog.text
+
+
+def test_a_traceback_of_a_thread_holds_no_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    def fail() -> None:
+        raise ValueError("postgresql://me:canary@host/db")
+
+    @app.command()
+    def failing_beside() -> None:
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(sys, "argv", ["workbench"])
+    with pytest.raises(SystemExit, match="0"):
+        _told_in_one_line(app)
+    assert "ValueError: postgresql://me:***@host/db" in capsys.readouterr().err
 
 
 def test_a_stdout_that_takes_no_more_is_told_in_one_line(
@@ -84,7 +110,6 @@ def test_a_stdout_that_takes_no_more_is_told_in_one_line(
     app = typer.Typer()
     app.command()(lambda: Path("/dev/full").write_text("more", "utf-8"))
     monkeypatch.setattr(sys, "argv", ["workbench"])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with pytest.raises(SystemExit, match="1"):
         _told_in_one_line(app)
     assert capsys.readouterr().err == "workbench: [Errno 28] No space left on device\n"
