@@ -17,8 +17,9 @@ _QUICK_BYTES = 64 << 10
 _STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
 _TOKEN = re.compile(_STRING + rb'|[\[\]{}"]')
 _SCALAR = re.compile(_STRING + rb'|[^\s,\[\]{}"]++')
+_NEXT_INLINE = rb",\s*+\{"
+_NEXT_OBJECT = rb"\n\{"
 _NEXT_ARRAY = rb"\n\[(?=\s*+\{)"
-_NEXT_INLINE = re.compile(rb",\s*+\{|" + _NEXT_ARRAY)
 _CLOSING = {b"{": b"}", b"[": b"]"}
 _CONTEXT = 256
 _VALUE = msgspec.json.Decoder(msgspec.Raw)
@@ -147,11 +148,11 @@ class ElementReader:
         return text.rstrip().removesuffix(b",")
 
     def _resumption(self) -> re.Pattern[bytes]:
+        """Return how the next element begins: as the broken one does, or as what follows outside of an array."""
         line_start = self._text.rfind(b"\n", 0, self._at) + 1
         indentation = self._text[line_start : self._at]
-        if indentation.strip():
-            return _NEXT_INLINE
-        return re.compile(rb"\n" + re.escape(indentation) + rb"\{|" + _NEXT_ARRAY)
+        alike = _NEXT_INLINE if indentation.strip() else rb"\n" + re.escape(indentation) + rb"\{"
+        return re.compile(b"|".join([alike, _NEXT_ARRAY] if self._in_array else [alike, _NEXT_OBJECT, _NEXT_ARRAY]))
 
     def _last_end(self) -> int:
         """Return the end of the last element's text: before the bracket that closes the array, if it does."""

@@ -2,7 +2,8 @@
 
 A broken record must not take its neighbours with it. In JSON Lines that is what lines are for. In an array,
 reading resumes at the next line that begins with `{` at the indentation of the broken element; when elements do
-not begin lines, at the next `,{`; in any case at a line that begins with `[` and an object.
+not begin lines, at the next `,{`; in any case at a line that begins with `[` and an object, and outside of arrays at
+one that begins with `{`.
 """
 
 from __future__ import annotations

@@ -70,6 +70,13 @@ def test_what_is_broken_between_arrays_leaves_them_alone(broken: bytes, tmp_path
     assert (reject["position"], reject["reason"]) == (3, "malformed")
 
 
+@pytest.mark.parametrize("broken", ['"tags"\n[{"a": 1}, {"b": 2}]', '"tags"\n[\n  {}\n  ],\n  {}\n ]', '"tags": ]'])
+def test_a_broken_object_with_an_array_in_it_leaves_those_after_it_alone(broken: str, tmp_path: Path) -> None:
+    first, *others = (json.dumps(record, indent=2) for record in RECORDS)
+    ingested(tmp_path, "\n".join([first, f'{{\n  "id": 9,\n  {broken}\n}}', *others]).encode())
+    assert ids(tmp_path) == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 def test_an_array_that_is_cut_off_leaves_the_next_one_alone(indent: int | None, tmp_path: Path) -> None:
     ingested(tmp_path, array(0, 1, 2, indent=indent)[:-40] + b"\n" + array(3, 4))
