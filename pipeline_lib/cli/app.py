@@ -86,7 +86,7 @@ def _told_in_one_line(app: typer.Typer) -> None:
     threading.excepthook = _tell_thread_traceback
     write_in(errors="replace")
     try:
-        app()
+        _with_database_in_words(app)
     except _Told as told_already:
         _leave(told_already.error)
     except WorkbenchError as error:
@@ -101,6 +101,22 @@ def _told_in_one_line(app: typer.Typer) -> None:
         if end.code == _INTERRUPTED:  # Typer's answer to Ctrl-C, which says nothing
             print("workbench: stopped by Ctrl-C", file=sys.stderr)
         raise
+
+
+def _with_database_in_words(app: typer.Typer) -> None:
+    """Run the command; what the database's driver raises becomes `ServiceUnavailable`."""
+    try:
+        app()
+    except (_Told, WorkbenchError, OSError):
+        raise
+    except Exception as error:
+        from sqlalchemy.exc import DBAPIError  # not above: `--help` wants none of it
+
+        if not isinstance(error, DBAPIError):
+            raise
+        from pipeline_lib.tracking.outage import as_unavailable
+
+        raise as_unavailable(error, load_settings()) from error
 
 
 class _Told(Exception):

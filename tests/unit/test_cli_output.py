@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 import typer
 from rich.console import Group
+from sqlalchemy import create_engine
 
 from pipeline_lib.cli.app import _Told, _told_in_one_line
 from pipeline_lib.cli.output import print_json, write_in
 from pipeline_lib.cli.views import _files, _rejects, runs_table, show_on_terminal
 from pipeline_lib.errors import RunCancelled
+from pipeline_lib.services.processes import free_port
 
 ROW = {"pipeline_id": "20261123t083012_a1b2c3", "status": "failed", "trigger": "cli", "total_seconds": None}
 FIGURES = {**ROW, **dict.fromkeys(("records_read", "records_processed", "records_rejected"))}
@@ -113,6 +116,36 @@ def test_a_stdout_that_takes_no_more_is_told_in_one_line(
     with pytest.raises(SystemExit, match="1"):
         _told_in_one_line(app)
     assert capsys.readouterr().err == "workbench: [Errno 28] No space left on device\n"
+
+
+def test_a_database_that_fails_a_command_is_told_in_one_line_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = f"127.0.0.1:{free_port()}/runs"
+    url = f"postgresql+psycopg2://me:canary-told@{place}"
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(lambda: create_engine(url).connect())
+    monkeypatch.setattr(sys, "argv", ["workbench"])
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SystemExit, match="1"):
+        _told_in_one_line(app)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith(f"workbench: database postgresql+psycopg2://me:***@{place}: connection to server at")
+    assert "Connection refused" in told
+
+
+def test_another_error_that_nobody_meant_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(lambda: {}["nothing"])
+    monkeypatch.setattr(sys, "argv", ["workbench"])
+    with pytest.raises(KeyError):
+        _told_in_one_line(app)
+
+
+def test_the_command_shows_its_help_without_a_database_library() -> None:
+    program = "import sys, flows.bootstrap; sys.exit('sqlalchemy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_the_summary_says_how_many_were_rejected_and_where_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,27 @@
+"""Tells trouble with the database in one line: where it is, without a password, and what its driver says first."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.redaction import redacted
+from pipeline_lib.settings import Settings
+
+
+def in_one_line(error: DBAPIError, place: str) -> str:
+    """Return what a person is told of this error about the database at `place`."""
+    reason = str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
+    return redacted(f"database {place}: {reason}; see `workbench doctor`")
+
+
+def place_in(settings: Settings) -> str:
+    """Return where the settings say that the database is; never its password."""
+    given = settings.database_url
+    return f"embedded in {settings.home}" if given is None else make_url(given.get_secret_value()).render_as_string()
+
+
+def as_unavailable(error: DBAPIError, settings: Settings) -> ServiceUnavailable:
+    """Return the error to raise instead of this one, for people."""
+    return ServiceUnavailable(in_one_line(error, place_in(settings)))
