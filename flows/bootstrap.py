@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from flows.prefect_start import flow_in_background, reach_prefect, tell_prefect_where_it_lives
 from pipeline_lib.cli.app import Following, create_cli
 from pipeline_lib.errors import Refused, RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
 from pipeline_lib.parameters import RunParameters, StageName
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1
-_PREFECT_QUIET = {
-    "PREFECT_CLIENT_MAX_RETRIES": "1",  # it mirrors the run; waiting for it would only slow the run down
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # people watch our own progress; Prefect's page has its logs
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_CLI_WIKI_ENABLED": "false",
-}
 _WORKER = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",  # a person who clicked waits for it
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
@@ -59,7 +52,7 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
     from pipeline_lib.tracking.runs import Origin, create_run
 
     moment = datetime.now(UTC)
-    with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
+    with flow_in_background(settings) as flow_module, acquired(settings) as resources:
         fixed = on_former_clock(resources.engine, resources.code, parameters).started_at(moment)
         origin, lease = Origin(*_started_by()), settings.workbench_lease_seconds
         record = partial(create_run, resources.engine, fixed, origin, lease)
@@ -82,7 +75,7 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
         look_after(engine, settings)
         check_resumable(engine, pipeline_id, from_stage)
         engine.dispose()
-        with _flow_in_background(settings) as flow_module, acquired(settings) as resources:
+        with flow_in_background(settings) as flow_module, acquired(settings) as resources:
             lease = settings.workbench_lease_seconds
             record = partial(reopen_run, resources.engine, pipeline_id, lease, from_stage)
             return _work(record, flow_module, resources, following)
@@ -177,14 +170,14 @@ def _started_by() -> tuple[str, str | None]:
 def work(settings: Settings, limit: int) -> None:
     """Work what stands in Prefect's queue, up to `limit` pipelines at once, until a signal ends it."""
     with ExitStack() as held:
-        _reach_prefect(settings, held, full=True)
+        reach_prefect(settings, held, full=True)
         os.environ.update(_WORKER | {"WORKBENCH_HOME": str(settings.home)})
         importlib.import_module("flows.worker").work(settings, limit)
 
 
 def serve_page(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve the page until a signal. It reaches Prefect anew for every action, so that it outlives Prefect."""
-    os.environ.update(_PREFECT_QUIET | {"PREFECT_HOME": str(settings.home / "prefect")})
+    tell_prefect_where_it_lives(settings)
     from flows.actions import actions_on
     from pipeline_lib.services import postgres
     from pipeline_lib.tracking import database
@@ -210,32 +203,6 @@ def _opened(settings: Settings, engine: Engine, pipeline_id: str, stage: StageNa
     copy = open_copy(engine, pipeline_id, stage, lab_root(settings) / "opened")
     address = running_address(settings, f"opened/{copy.name}")
     return address.partition("?")[0] if address else None
-
-
-@contextmanager
-def _flow_in_background(settings: Settings) -> Iterator[Future[ModuleType]]:
-    """Reach or start Prefect and import the flow while the caller does other things: each takes seconds."""
-    given_up = threading.Event()
-    with ExitStack() as held, ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefect") as starter:
-        try:
-            yield starter.submit(_load_flow, settings, held, given_up)
-        finally:
-            given_up.set()
-
-
-def _load_flow(settings: Settings, held: ExitStack, given_up: threading.Event) -> ModuleType:
-    _reach_prefect(settings, held, given_up=given_up)
-    return importlib.import_module("flows.pipeline")
-
-
-def _reach_prefect(
-    settings: Settings, held: ExitStack, *, full: bool = False, given_up: threading.Event | None = None
-) -> None:
-    """Hold Prefect's server and set what Prefect reads from the environment when it is imported."""
-    from pipeline_lib.services import prefect
-
-    url = held.enter_context(prefect.held(settings, full, given_up))
-    os.environ.update(_PREFECT_QUIET | {"PREFECT_API_URL": url, "PREFECT_HOME": str(settings.home / "prefect")})
 
 
 if __name__ == "__main__":
