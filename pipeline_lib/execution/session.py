@@ -214,9 +214,8 @@ class Session:
     def _conclude_unsaved(self, error: NotebookError | None, failure: OSError, began: float) -> NotebookOutcome:
         """Tell that the notebook cannot be saved: to the caller, and without its outputs, if that fits, to readers."""
         reason = f"the executed notebook cannot be saved: {failure}"
-        outcome = self._outcome(
-            error or NotebookError(CellStatus.FAILED, None, "", type(failure).__name__, reason), began
-        )
+        error = error or NotebookError(CellStatus.FAILED, None, "", type(failure).__name__, reason)
+        outcome = self._outcome(error, began)
         self._document.forget_outputs()
         self._document.conclude(outcome)
         try:

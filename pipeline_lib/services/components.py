@@ -75,7 +75,8 @@ class Program:
 
 
 def _page_address(settings: Settings) -> str:
-    return f"http://{settings.workbench_web_host}:{settings.workbench_web_port}/"
+    host = settings.workbench_web_host.strip("[]")
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.workbench_web_port}/"
 
 
 PROGRAMS = (

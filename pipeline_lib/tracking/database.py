@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.tracking.outage import in_one_line
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -89,8 +90,7 @@ def connect(database_url: str) -> Engine:
     try:
         migrate(engine)
     except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0]
-        raise ServiceUnavailable(f"database {url.render_as_string()}: {reason}; see `workbench doctor`") from error
+        raise ServiceUnavailable(in_one_line(error, url.render_as_string())) from error
     except CommandError as error:
         newer = "its tables are of a newer version of the workbench; use that one, or another database"
         raise ServiceUnavailable(f"database {url.render_as_string()}: {newer} ({error})") from error
