@@ -174,8 +174,8 @@ class Session:
     def _is_running(self) -> bool:
         if self._current is None:
             return False
-        metadata = self._document.notebook.cells[self._current].metadata
-        return bool(metadata["workbench"]["status"] == CellStatus.RUNNING)
+        mark = self._document.notebook.cells[self._current].metadata["workbench"]
+        return bool(mark["status"] == CellStatus.RUNNING)
 
     def _reason(self, status: CellStatus, kernel: RunningKernel) -> str:
         if status is CellStatus.TIMED_OUT:
@@ -186,11 +186,11 @@ class Session:
 
     def _with_kernel(self, error: NotebookError | None, last_words: str) -> NotebookError | None:
         """Add the kernel's end to the error; an end that nobody wished is an error even after the last cell."""
-        if error is None and (self._exit.code or self._exit.signal):
+        if error is None:
+            if not (self._exit.code or self._exit.signal):
+                return None
             reason = f"every cell completed, but then the kernel ended {self._exit}"
             error = NotebookError(CellStatus.KILLED, None, "", _END_NAMES[CellStatus.KILLED], reason)
-        if error is None:
-            return None
         said = last_words if error.status is CellStatus.KILLED else ""
         traceback = "\n\n".join(part for part in (error.traceback, said) if part)
         return NotebookError(**{**vars(error), "traceback": traceback, "kernel": self._exit})
@@ -246,5 +246,4 @@ def run_session(session: Session) -> NotebookOutcome:
 
 
 def _plain(text: str) -> str:
-    """Return a text of the kernel as every teller can keep it, so that all tell the same."""
-    return str(storable(_ANSI.sub("", text)))
+    return str(storable(_ANSI.sub("", text)))  # as every teller can keep it, so that all tell the same
