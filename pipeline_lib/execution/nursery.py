@@ -62,7 +62,7 @@ class Nursery:
     def serve(self) -> dict[str, Any] | None:
         """Fork on request. Returns the request in the forked child, None in the nursery once its owner is gone."""
         while True:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(0 if self._is_to_import() else None):
                 if key.fileobj is self._control:
                     message, fds = self._receive()
                     if not message:
@@ -76,9 +76,12 @@ class Nursery:
                 else:
                     self._orphan(key.data)
             self._reap()
-            if self._later and self._children:
-                preload(self._later)  # who needs what cannot be imported hears of it from its own import
-                self._later = []
+            if self._is_to_import():
+                preload([self._later.pop(0)])  # who needs what cannot be imported hears of it from its own import
+
+    def _is_to_import(self) -> bool:
+        """Tell whether there is something to import that the first kernel did not have to wait for."""
+        return bool(self._later and self._children)
 
     def _receive(self) -> tuple[bytes, list[int]]:
         try:

@@ -44,8 +44,16 @@ HEAVY_MODULES = (
     "faker",
     "pipeline_lib.settings",
 )
-# Imported once the first kernel is forked, which so need not wait for them: more than half of all the time.
-LATER_MODULES = ("dbt.cli.main", "dbt.adapters.postgres")
+# dbt, imported once the first kernel is forked, which so need not wait for it: more than half of all the time.
+# In pieces of half a second at most, for between two of them the nursery does what it is there for.
+LATER_MODULES = (
+    "dbt_common.clients.agate_helper",
+    "dbt.adapters.factory",
+    "dbt.artifacts.schemas.run",
+    "dbt.parser.manifest",
+    "dbt.cli.main",
+    "dbt.adapters.postgres",
+)
 _POLL_SECONDS = 0.01
 _READY_SECONDS = 60.0
 

@@ -103,7 +103,7 @@ def _badge(opened: Tab, stage: str) -> Any:
 
 def _same(sights: Callable[[], tuple[str, str]], opened: Tab) -> None:
     """Compare two screens that change all the time: each look takes a moment, so a few are allowed."""
-    for _ in range(20):
+    for _ in range(150):
         one, other = sights()
         if one == other:
             return

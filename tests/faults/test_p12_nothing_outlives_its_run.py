@@ -99,4 +99,4 @@ def test_a_killed_run_that_had_everything_to_itself_leaves_no_server_behind(
     left = until(lambda: not processes_of(own_home), "the run's own servers end", SECONDS_AFTER)
     assert left
     assert not list(own_home.glob("services/*/state.json"))
-    assert not list(bench.temporary.iterdir())
+    until(lambda: not list(bench.temporary.iterdir()), "its kernel's folder goes", SECONDS_AFTER)

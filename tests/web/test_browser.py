@@ -210,6 +210,7 @@ def test_a_report_draws_its_figures_inside_its_sandbox(
         opened.goto(f"{page.url}/runs/{run.pipeline_id}")
         opened.locator("#stage-ingest summary").click()
         opened.locator("#stage-ingest").get_by_role("link", name="Report").click()
+        opened.wait_for_url("**/report*")
         expect(opened.locator(".plot.drawn .main-svg").first).to_be_visible()
         assert opened.evaluate("() => { try { return localStorage.length } catch { return 'shut' } }") == "shut"
         opened.get_by_role("link", name="Generate", exact=True).click()

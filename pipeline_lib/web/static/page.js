@@ -83,7 +83,7 @@ function refreshOutputs() {
     if (state.waiting || now === state.seen) continue;
     state.waiting = true;
     const pause = Math.max(0, state.at + again.outputs - performance.now());
-    setTimeout(() => loadOutputs(fold, state).catch(() => (state.waiting = false)), pause);
+    setTimeout(() => loadOutputs(fold, state).catch(() => loadAgain(state)), pause);
   }
 }
 
@@ -103,6 +103,11 @@ async function loadOutputs(fold, state) {
   const final = complete || !fold.closest(".stage").classList.contains("running");
   Object.assign(state, { at: performance.now(), waiting: false, seen: final ? seen : "" });
   if (!final) setTimeout(refreshOutputs, again.outputs);
+}
+
+function loadAgain(state) {
+  Object.assign(state, { at: performance.now(), waiting: false });
+  setTimeout(refreshOutputs, again.outputs);
 }
 
 const filled = new WeakMap();
