@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROCESSED = "processed"
 ITEMS = "items"
-_RETRIES = 5
+_RETRIES = 4
 _ASIDE = f".{PROCESSED}."
 
 
@@ -57,7 +57,7 @@ def rows_by_file(folder: Path) -> dict[str, int]:
 
 
 def limit_retries(spark: SparkSession | ConnectSession) -> None:
-    """Have a session give up a server that is gone after 17 s; by default it would ask for ten minutes."""
+    """Have a session give up a server that is gone after 5 s; by default it would ask for ten minutes."""
     spark.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES)])
 
 

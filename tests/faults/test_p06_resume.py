@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import text
 
 from pipeline_lib.artefacts import schema_of
-from pipeline_lib.parameters import StageName
+from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.settings import NOTEBOOKS
 from tests.faults.bench import Bench, StartedRun
 from tests.faults.invariants import check_invariants
 from tests.faults.resuming import CLOCK, STAGES, executed, exported, ledger, resumed, statuses
+from tests.faults.workshop import Workshop
 
 pytestmark = pytest.mark.promise("P6", "resume goes on at the first stage whose result does not verify, no later")
 
@@ -38,22 +40,20 @@ def killed(bench: Bench, failpoint: str) -> StartedRun:
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> dict[str, list[dict[str, Any]]]:
-    """What a run that nothing disturbed has exported, made by the first test that asks."""
-    return {}
+def undisturbed(workshop: Workshop) -> list[dict[str, Any]]:
+    """What a run that nothing disturbed has exported."""
+    return exported(workshop.work(RunParameters(records=200, seed=7, reference_time=CLOCK), NOTEBOOKS))
 
 
 @pytest.mark.parametrize("failpoint", KILL_POINTS)
 def test_a_run_killed_at_any_stage_resumes_to_the_data_of_an_undisturbed_one(
-    bench: Bench, spark_server: str, undisturbed: dict[str, list[dict[str, Any]]], failpoint: str
+    bench: Bench, spark_server: str, undisturbed: list[dict[str, Any]], failpoint: str
 ) -> None:
-    if not undisturbed:
-        undisturbed["data"] = exported(whole_run(bench))
     run = killed(bench, failpoint)
     last = run.row["event_sequence"]
     again = resumed(run)
     assert check_invariants(again)["status"] == "completed", again.said()
-    assert exported(again) == undisturbed["data"]
+    assert exported(again) == undisturbed
     first = KILL_POINTS[failpoint]
     redone = STAGES[STAGES.index(first) :] if first else []
     assert executed(again, after=last) == redone
