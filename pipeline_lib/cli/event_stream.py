@@ -15,6 +15,7 @@ from pipeline_lib.tracking.models import PipelineEvent
 from pipeline_lib.tracking.states import TERMINAL, RunStatus
 
 _LOOK_SECONDS = 0.5
+_LINE_LENGTH = 200
 
 
 def print_events(engine: Engine, pipeline_id: str, *, follow: bool, as_json: bool) -> None:
@@ -41,4 +42,5 @@ def _document(row: PipelineEvent) -> dict[str, Any]:
 
 def _line(row: PipelineEvent) -> str:
     data = printable(" ".join(f"{name}={value}" for name, value in row.data.items() if value not in (None, "")))
-    return f"{row.sequence:4} {row.created_at:%H:%M:%S.%f} {row.type:<17} {row.stage or '':<9} {data}"[:200].rstrip()
+    line = f"{row.sequence:4} {row.created_at:%H:%M:%S.%f} {row.type:<17} {row.stage or '':<9} {data}".rstrip()
+    return line if len(line) <= _LINE_LENGTH else f"{line[: _LINE_LENGTH - 1]}…"

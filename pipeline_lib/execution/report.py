@@ -83,7 +83,7 @@ def render_report(notebook: NotebookNode | Path, target: Path) -> Path:
     page = _page(executed, renderer, target)
     content = _html(page, with_figures=renderer.figures > 0)
     with written_whole(target) as file:
-        file.write(content.encode("utf-8", "replace"))
+        file.write(content.replace("\0", "\ufffd").encode("utf-8", "replace"))
     return target
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+import weakref
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,8 +17,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline_lib.errors import ServiceUnavailable
@@ -30,6 +32,7 @@ _SILENCE_SECONDS = 30
 _MIGRATION_LOCK = 0x6E62_7762  # any constant will do, as long as every version of the workbench uses the same
 
 
+_lost: weakref.WeakKeyDictionary[Engine, float] = weakref.WeakKeyDictionary()
 _GIVES_UP_SILENCE = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -87,6 +90,7 @@ def connect(database_url: str) -> Engine:
         json_serializer=lambda value: json.dumps(storable(value)),
         connect_args=_GIVES_UP_SILENCE,
     )
+    event.listen(engine, "handle_error", partial(_note_outage, weakref.ref(engine)))
     try:
         migrate(engine)
     except DBAPIError as error:
@@ -95,6 +99,18 @@ def connect(database_url: str) -> Engine:
         newer = "its tables are of a newer version of the workbench; use that one, or another database"
         raise ServiceUnavailable(f"database {url.render_as_string()}: {newer} ({error})") from error
     return engine
+
+
+def _note_outage(noting: weakref.ref[Engine], context: ExceptionContext) -> None:
+    """Note when an engine loses the database, which a check before use finds out, too, or does not find it."""
+    engine = noting()
+    if engine is not None and (context.is_disconnect or context.connection is None):
+        _lost[engine] = time.monotonic()
+
+
+def was_away(engine: Engine, seconds: float) -> bool:
+    """Tell whether this engine has lost the database, or not found it, in the last `seconds`."""
+    return time.monotonic() - _lost.get(engine, -math.inf) < seconds
 
 
 def storable(value: Any) -> Any:

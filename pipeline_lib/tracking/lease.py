@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Engine, and_, func, select, text, update
+from sqlalchemy import ColumnElement, Engine, and_, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.errors import LeaseLost
+from pipeline_lib.tracking.database import was_away
 from pipeline_lib.tracking.endings import end_running_stages
 from pipeline_lib.tracking.events import Event, EventType, append
 from pipeline_lib.tracking.models import Pipeline
@@ -33,11 +34,8 @@ _BY_HAND = {"name": "RunCancelled", "message": "cancelled; it was stepped throug
 # While an owner's process lives and renews, its own looks at the database must not be faster than its renewer: after
 # an outage, or when the process itself has slept, the lease is over for a moment.
 _held_here: set[uuid.UUID | None] = set()
-# Owners wait a minute for a database that restarts, and get this long to renew what has run out meanwhile.
-_NOT_JUST_BACK = text(
-    "not (pg_postmaster_start_time() > clock_timestamp() - interval '10 s'"
-    " and pipelines.lease_expires_at > pg_postmaster_start_time() - interval '60 s')"
-)
+# Who has just met the database again leaves owners, who have waited for it as well, so long to renew.
+_AFTER_OUTAGE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def reap(engine: Engine) -> list[str]:
     """Turn runs whose lease has expired, by the database's clock, into crashed ones; returns their ids.
 
     They ended, at the latest, when their lease did, however much later somebody looks. Left alone are runs that this
-    process itself holds, and for ten seconds after a restart of the database those whose owner had to wait for it.
+    process itself holds, and all of them for ten seconds after `engine` had lost the database: their owners had, too.
     Whoever looks at runs calls this. Rows that another process is just deciding about are left to it.
     """
     crashed = []
@@ -118,6 +116,8 @@ def reap(engine: Engine) -> list[str]:
 
 def _reap_one(engine: Engine) -> str | None:
     with engine.begin() as connection:
+        if was_away(engine, _AFTER_OUTAGE_SECONDS):  # which the engine may have noticed just now
+            return None
         query = (
             select(Pipeline.id, Pipeline.status, Pipeline.lease_expires_at)
             .where(_is_expired())
@@ -141,7 +141,7 @@ def _reap_one(engine: Engine) -> str | None:
 def _is_expired() -> ColumnElement[bool]:
     over = Pipeline.lease_expires_at < func.clock_timestamp()
     elsewhere = Pipeline.lease_owner.not_in(_held_here)
-    return and_(Pipeline.status.in_(_ALIVE), over, elsewhere, _NOT_JUST_BACK)
+    return and_(Pipeline.status.in_(_ALIVE), over, elsewhere)
 
 
 def request_cancel(engine: Engine, pipeline_id: str) -> bool:

@@ -35,7 +35,7 @@ def create_app(settings: Settings, engine: Engine, actions: Actions) -> FastAPI:
     """Return the page and its API. The live stream runs while the application's lifespan lasts."""
     environment = templates()
     make_topic = topic_maker(lambda own, pipeline_id: run_parts(environment, own, settings, actions, pipeline_id))
-    live = Live(engine.url, make_topic, lambda own: look_after(own, settings))
+    live = Live(engine.url, make_topic, lambda _own: look_after(engine, settings))
     context = Context(settings, engine, actions, Access.of(settings), live, environment)
     app = FastAPI(
         title="Notebook workbench",

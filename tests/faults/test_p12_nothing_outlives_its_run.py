@@ -100,3 +100,10 @@ def test_a_killed_run_that_had_everything_to_itself_leaves_no_server_behind(
     assert left
     assert not list(own_home.glob("services/*/state.json"))
     until(lambda: not list(bench.temporary.iterdir()), "its kernel's folder goes", SECONDS_AFTER)
+
+    def is_found_crashed() -> bool:
+        """Each command starts the database anew, which must not be taken for a restart that owners wait for."""
+        command = alone.start("runs", "--json", **ALONE)
+        return command.wait() == 0 and '"crashed"' in command.said()
+
+    until(is_found_crashed, "the next command finds the run crashed", 30)

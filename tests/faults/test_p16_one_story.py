@@ -116,6 +116,7 @@ def told_by_notebook(run: StartedRun) -> Story:
 def told_by_report(run: StartedRun) -> Story:
     """The first screen of the first report that does not say Completed."""
     pages = {stage: report_of(executed(run, stage)).read_text("utf-8") for stage in begun(run)}
+    assert not any("\0" in page for page in pages.values())
     badges = {stage: re.findall(r'<p class="badge \w+">([^<]*)</p>', page)[0] for stage, page in pages.items()}
     stage = next(stage for stage, badge in badges.items() if badge != BADGES["completed"])
     trouble = re.findall(r'<section class="trouble.*?</section>', pages[stage], re.DOTALL)[0]
