@@ -140,7 +140,7 @@ def _reap_one(engine: Engine) -> str | None:
 
 def _is_expired() -> ColumnElement[bool]:
     over = Pipeline.lease_expires_at < func.clock_timestamp()
-    elsewhere = Pipeline.lease_owner.not_in(_held_here)
+    elsewhere = Pipeline.lease_owner.not_in(tuple(_held_here))  # a copy: other threads change it
     return and_(Pipeline.status.in_(_ALIVE), over, elsewhere)
 
 
