@@ -8,6 +8,7 @@ WorkbenchError                    exit code 1, shown as one line
 │   ├── ResumeRefused             the run has not ended, or it is not said from which stage (an IllegalTransition, too)
 │   └── UnknownRun                no run has this id, or none fits
 ├── ServiceUnavailable            a component cannot be reached or started (transient)
+├── StatementFailed               PostgreSQL refused or cancelled a statement
 ├── InputRejected                 the input as a whole cannot be used
 │   ├── InputUnreadable           missing, no permission, broken compression, not JSON
 │   ├── InputEmpty                holds no record
@@ -69,6 +70,10 @@ class ServiceUnavailable(WorkbenchError):
     """A component cannot be reached or started. The message says which, where, and how to mend it."""
 
     transient = True
+
+
+class StatementFailed(WorkbenchError):
+    """PostgreSQL answers, and has refused or cancelled a statement; the message quotes its reason."""
 
 
 class InputRejected(WorkbenchError):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline_lib import connection_uri
 from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.credentials import check_credentials
 from pipeline_lib.errors import InvalidSetting
@@ -79,7 +80,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problem = error.errors(include_input=False)[0]
         raise InvalidSetting(f"{str(problem['loc'][0]).upper()}: {problem['msg'].lower()}; see .env.example") from None
-    _check_scheme("DATABASE_URL", settings.database_url, ("postgresql", "postgres", "postgresql+psycopg2"))
+    _check_database(settings.database_url)
     _check_scheme("AMQP_URL", settings.amqp_url, ("amqp", "amqps"))
     _check_scheme("SPARK_REMOTE", settings.spark_remote, ("sc",))
     _check_http("PREFECT_API_URL", settings.prefect_api_url)
@@ -90,6 +91,17 @@ def load_settings() -> Settings:
         raise InvalidSetting(f"WORKBENCH_NOTEBOOKS: no notebook lies in {settings.notebooks}; see .env.example")
     keep_secrets_of(os.environ)
     return settings
+
+
+def _check_database(url: SecretStr | None) -> None:
+    if url is None:
+        return
+    if url.get_secret_value().partition("://")[0] not in connection_uri.SCHEMES:
+        raise InvalidSetting("DATABASE_URL: must begin with postgresql://; see .env.example")
+    try:
+        connection_uri.parameters_of(url.get_secret_value())
+    except ValueError as error:
+        raise InvalidSetting(f"DATABASE_URL: is no URL for PostgreSQL: {error}; see .env.example") from None
 
 
 def _check_scheme(name: str, url: SecretStr | None, schemes: tuple[str, ...]) -> None:

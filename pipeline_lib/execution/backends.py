@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from pipeline_lib import connection_uri
+
 log = logging.getLogger(__name__)
-_NOTICE_DEAD_CLIENTS = "-c client_connection_check_interval=2000"
 _END = text(
     "select count(pg_terminate_backend(pid)) from pg_stat_activity"
     " where application_name = :application and datname = current_database() and usename = current_user"
@@ -21,13 +21,9 @@ def application_of(pipeline_id: str, attempt: int) -> str:
     return f"workbench {pipeline_id}.{attempt}"
 
 
-def client_environment(application: str) -> dict[str, str]:
-    """Return libpq's variables for kernels: the name, and that the server looks every 2 s for dead clients.
-
-    So a statement ends with its kernel even when nobody is left to end it.
-    """
-    options = f"{os.environ.get('PGOPTIONS', '')} {_NOTICE_DEAD_CLIENTS}".strip()
-    return {"PGAPPNAME": application, "PGOPTIONS": options}
+def database_environment(database_url: str, application: str) -> dict[str, str]:
+    """Return the variables by which a kernel and its cells reach the database in sessions of this name."""
+    return {"DATABASE_URL": connection_uri.named(database_url, application), "PGAPPNAME": application}
 
 
 def end_backends(engine: Engine, application: str) -> None:

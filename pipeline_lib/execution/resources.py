@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from pipeline_lib.execution.backends import client_environment, end_backends
+from pipeline_lib.execution.backends import database_environment, end_backends
 from pipeline_lib.execution.fingerprint import Code
 from pipeline_lib.execution.kernels import Kernels
 from pipeline_lib.execution.spark_access import SparkAccess, spark_access
@@ -46,10 +46,9 @@ class Resources:
         time does.
         """
         variables = {
-            "DATABASE_URL": self.database_url,
             "WORKBENCH_HOME": str(self.settings.home),
             "WORKBENCH_HEADLESS": "1",
-            **client_environment(application),
+            **database_environment(self.database_url, application),
         }
         distributed = stage is StageName.GENERATE and parameters.records > parameters.distributed_threshold
         if distributed or stage is StageName.PROCESS:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline_lib.connection_uri import place_of
 from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.services import broker, java, postgres, prefect, spark
 from pipeline_lib.services.state import State, read_live_state
@@ -74,7 +75,7 @@ def _postgres(settings: Settings) -> Finding:
     if settings.database_url is None:
         return _embedded(settings, "postgres", "postgres", "PostgreSQL")
     url = settings.database_url.get_secret_value()
-    return _external("postgres", lambda: f"PostgreSQL at {postgres.place_of(postgres.checked(url))}")
+    return _external("postgres", lambda: f"PostgreSQL at {place_of(postgres.checked(url))}")
 
 
 def _spark(settings: Settings) -> Finding:

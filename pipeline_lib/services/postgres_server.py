@@ -19,6 +19,7 @@ import psutil
 import psycopg2
 from psycopg2 import sql
 
+from pipeline_lib.connection_uri import DEFAULT_PORT, forget_variables
 from pipeline_lib.services import processes
 from pipeline_lib.services.postgres_user import server_user, share_with
 from pipeline_lib.services.service import Kind, Service
@@ -26,13 +27,13 @@ from pipeline_lib.services.service import Kind, Service
 DATABASE = "workbench"
 ROLE = "workbench"
 _SOCKET_PATH_BYTES = 107
-_SOCKET_NAME = ".s.PGSQL.5432"
+_SOCKET_NAME = f".s.PGSQL.{DEFAULT_PORT}"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _MEBI = 1 << 20
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "port": "5432",
+    "port": DEFAULT_PORT,
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "4GB",
@@ -59,6 +60,7 @@ def programs() -> Path:
 
 def prepare(folder: Path) -> Service:
     """Make the data folder if it is not there and say how the server on it is started."""
+    forget_variables(os.environ, passing=frozenset())
     user = server_user()
     share_with(user, folder, programs())
     data = folder / "data"
@@ -81,7 +83,7 @@ def prepare(folder: Path) -> Service:
 
 def url_of(sockets: Path, database: str) -> str:
     """Return the libpq URI of a database behind a socket folder."""
-    return f"postgresql://{ROLE}@/{database}?host={quote(str(sockets), safe='/')}"
+    return f"postgresql://{ROLE}@/{database}?host={quote(str(sockets), safe='/')}&port={DEFAULT_PORT}"
 
 
 def _options(sockets: Path) -> list[str]:

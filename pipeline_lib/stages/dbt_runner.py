@@ -28,7 +28,9 @@ _SECONDS_BETWEEN_CALLS = 0.2
 
 # What a database URL may hold beyond the profile's five fields, and libpq's own variable for it.
 _LIBPQ_VARIABLES = {
+    "application_name": "PGAPPNAME",
     "channel_binding": "PGCHANNELBINDING",
+    "client_encoding": "PGCLIENTENCODING",
     "connect_timeout": "PGCONNECT_TIMEOUT",
     "gssencmode": "PGGSSENCMODE",
     "options": "PGOPTIONS",

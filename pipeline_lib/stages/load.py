@@ -20,12 +20,12 @@ import adbc_driver_postgresql.dbapi as adbc
 import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
-from adbc_driver_manager import OperationalError as AdbcOperationalError
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from pipeline_lib.artefacts import StageResult
-from pipeline_lib.errors import ConservationBroken, ServiceUnavailable
+from pipeline_lib.errors import ConservationBroken
+from pipeline_lib.stages.database_errors import DRIVER_ERRORS, translated
 from pipeline_lib.stages.processed_files import ITEMS, PROCESSED, rows_by_file
 from pipeline_lib.stages.processed_tables import TABLES, loader_name
 from pipeline_lib.stages.progress import Progress, silent
@@ -38,7 +38,7 @@ def load_processed(database_url: str, schema: str, folder: Path, progress: Progr
     """Load `folder`/processed into tables processed_items, processed_by_category … of `schema`; return rows by table.
 
     Raises `ConservationBroken` when a table would not hold exactly the rows of its files, or an id twice;
-    `ServiceUnavailable` when the database is out of reach.
+    `ServiceUnavailable` when the database is out of reach, `StatementFailed` when it gives up a statement.
     """
     expected = {table: _rows_of(folder, table) for table in TABLES}
     loading = {table: f"processed_{table}{_MARK}{secrets.token_hex(4)}" for table in TABLES}
@@ -143,8 +143,7 @@ def _database_errors_told() -> Iterator[None]:
     """Tell a database that is gone, and a key that is not one, in one line; anything else passes as it is."""
     try:
         yield
-    except (psycopg2.OperationalError, psycopg2.InterfaceError, AdbcOperationalError) as error:
-        reason = str(error).strip().partition("\n")[0][:300]
-        raise ServiceUnavailable(f"PostgreSQL does not answer: {reason}; `workbench doctor` tells more") from error
+    except DRIVER_ERRORS as error:
+        raise translated(error) from error
     except psycopg2.errors.UniqueViolation as error:
         raise ConservationBroken(f"a key appears twice: {error.diag.message_detail}") from error

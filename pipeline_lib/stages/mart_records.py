@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pyarrow.compute as pc
-from adbc_driver_manager import OperationalError as AdbcOperationalError
 from adbc_driver_manager import ProgrammingError
 
-from pipeline_lib.errors import ManifestBroken, ServiceUnavailable
+from pipeline_lib.errors import ManifestBroken
+from pipeline_lib.stages.database_errors import DRIVER_ERRORS, translated
 from pipeline_lib.stages.exported_fields import DECIMALS, EXTRA_WHEN_NONE, FIELDS, MOMENTS
 
 MART = "item_metrics"
@@ -33,8 +33,8 @@ class MartRecords:
 def mart_records(database_url: str, schema: str) -> Iterator[MartRecords]:
     """Read `schema`.item_metrics ordered by id; memory stays flat, whatever its size.
 
-    Count and rows come from one repeatable-read snapshot. Raises `ServiceUnavailable` when the database is gone and
-    `ManifestBroken` when there is no such mart.
+    Count and rows come from one repeatable-read snapshot. Raises `ServiceUnavailable` when the database is gone,
+    `StatementFailed` when it gives up a statement, and `ManifestBroken` when there is no such mart.
     """
     with _errors_told(schema), adbc.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("set transaction isolation level repeatable read, read only")
@@ -75,9 +75,8 @@ def _storage(column: pa.Array) -> pa.Array:
 def _errors_told(schema: str) -> Iterator[None]:
     try:
         yield
-    except AdbcOperationalError as error:
-        reason = str(error).strip().partition("\n")[0][:300]
-        raise ServiceUnavailable(f"PostgreSQL does not answer: {reason}; `workbench doctor` tells more") from error
+    except DRIVER_ERRORS as error:
+        raise translated(error) from error
     except ProgrammingError as error:
         if error.sqlstate not in {"42P01", "3F000"}:
             raise

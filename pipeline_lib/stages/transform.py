@@ -17,8 +17,9 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy import NullPool, create_engine
 
 from pipeline_lib.artefacts import StageResult, written_whole
-from pipeline_lib.errors import ManifestBroken, ServiceUnavailable
+from pipeline_lib.errors import ManifestBroken
 from pipeline_lib.parameters import TransformParameters
+from pipeline_lib.stages.database_errors import translated
 from pipeline_lib.stages.dbt_results import Build, build_error, read_build
 from pipeline_lib.stages.dbt_runner import DbtCall, call_dbt, profile_environment
 from pipeline_lib.stages.progress import Progress, silent
@@ -104,8 +105,7 @@ def connected(database_url: str) -> Iterator[Connection]:
     try:
         connection = psycopg2.connect(database_url, connect_timeout=_SECONDS_TO_CONNECT)
     except psycopg2.OperationalError as error:
-        reason = " ".join(str(error).split())
-        raise ServiceUnavailable(f"PostgreSQL cannot be reached: {reason}; `workbench doctor` tells more") from error
+        raise translated(error) from error
     try:
         with connection:
             yield connection

@@ -17,10 +17,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from pipeline_lib.connection_uri import DEFAULT_PORT, parameters_of, shown
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.tracking.outage import in_one_line
 
@@ -81,9 +82,20 @@ def connect(database_url: str) -> Engine:
     `database_url` is a libpq URI. Connections are checked before use, so that a restarted server is met by a new one;
     one whose other end is silent for half a minute counts as lost.
     """
-    url = make_url(database_url).set(drivername="postgresql+psycopg2")
+    engine = _engine_on(database_url)
+    try:
+        migrate(engine)
+    except DBAPIError as error:
+        raise ServiceUnavailable(in_one_line(error, shown(database_url))) from error
+    except CommandError as error:
+        newer = "its tables are of a newer version of the workbench; use that one, or another database"
+        raise ServiceUnavailable(f"database {shown(database_url)}: {newer} ({error})") from error
+    return engine
+
+
+def _engine_on(database_url: str) -> Engine:
     engine = create_engine(
-        url,
+        sqlalchemy_url(database_url),
         pool_pre_ping=True,
         pool_size=5,
         hide_parameters=True,
@@ -91,14 +103,17 @@ def connect(database_url: str) -> Engine:
         connect_args=_GIVES_UP_SILENCE,
     )
     event.listen(engine, "handle_error", partial(_note_outage, weakref.ref(engine)))
-    try:
-        migrate(engine)
-    except DBAPIError as error:
-        raise ServiceUnavailable(in_one_line(error, url.render_as_string())) from error
-    except CommandError as error:
-        newer = "its tables are of a newer version of the workbench; use that one, or another database"
-        raise ServiceUnavailable(f"database {url.render_as_string()}: {newer} ({error})") from error
     return engine
+
+
+def sqlalchemy_url(database_url: str) -> URL:
+    """Return a libpq URI, which may name several hosts, as SQLAlchemy takes it."""
+    more = parameters_of(database_url)
+    user, password, name = (more.pop(key, None) for key in ("user", "password", "dbname"))
+    url = URL.create("postgresql+psycopg2", user, password, database=name)
+    if "," not in more.get("host", ",") and not more["host"].startswith("/"):
+        url = url.set(host=more.pop("host"), port=int(more.pop("port", DEFAULT_PORT)))
+    return url.set(query=more)
 
 
 def _note_outage(noting: weakref.ref[Engine], context: ExceptionContext) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from pipeline_lib.connection_uri import shown
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings
@@ -19,7 +19,7 @@ def in_one_line(error: DBAPIError, place: str) -> str:
 def place_in(settings: Settings) -> str:
     """Return where the settings say that the database is; never its password."""
     given = settings.database_url
-    return f"embedded in {settings.home}" if given is None else make_url(given.get_secret_value()).render_as_string()
+    return f"embedded in {settings.home}" if given is None else shown(given.get_secret_value())
 
 
 def as_unavailable(error: DBAPIError, settings: Settings) -> ServiceUnavailable:

@@ -155,7 +155,7 @@ def test_a_run_without_a_mart_is_told_to_be_transformed_first(database_url: str,
 
 
 def test_a_database_that_is_gone_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(ServiceUnavailable, match="PostgreSQL does not answer"):
+    with pytest.raises(ServiceUnavailable, match="no connection to PostgreSQL"):
         exported("postgresql://nobody@127.0.0.1:9/nowhere", tmp_path)
 
 

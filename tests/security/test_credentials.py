@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.credentials import check_credentials, hosts_of, is_loopback
+from pipeline_lib.connection_uri import hosts_of, place_of
+from pipeline_lib.credentials import check_credentials, is_loopback
 from pipeline_lib.errors import InvalidSetting
 from pipeline_lib.redaction import WELL_KNOWN
 
@@ -33,6 +34,7 @@ REFUSED = [
     "postgresql://u:secret@localhost/x?hostaddr=10.1.2.3",
     "postgresql://u@/x?host=db.internal&password=changeme",
     "postgresql://u:secret@127.0.0.1.evil.example/x",
+    f"postgresql://u:{OWN}@%2Ftmp,db.internal/x?password=admin",
     "postgresql+psycopg2://u:admin@0.0.0.0/x",
 ]
 ACCEPTED = [
@@ -47,6 +49,7 @@ ACCEPTED = [
     f"postgresql://u:{OWN}@db.internal/x",
     f"postgresql://u@/x?host=db.internal&password={OWN}",
     "postgresql://u@db.internal/x?passfile=/home/u/.pgpass",
+    "postgresql://u@db.internal/x?service=analytics",
     "postgresql://u@db.internal/x?sslcert=u.crt&sslkey=u.key",
     "sc://spark.internal:15002",
 ]
@@ -74,7 +77,7 @@ def test_every_well_known_password_is_refused_from_the_environment_too(password:
         check_credentials("DATABASE_URL", "postgresql://u@db.internal/x", {"PGPASSWORD": password})
 
 
-@pytest.mark.parametrize("proof", [{"PGPASSWORD": OWN}, {"PGPASSFILE": "/x"}, {"PGSERVICE": "x"}], ids=str)
+@pytest.mark.parametrize("proof", [{"PGPASSWORD": OWN}, {"PGPASSFILE": "/x"}, {"PGSSLCERT": "x"}], ids=str)
 def test_libpq_may_have_other_proof_than_a_password_in_the_url(proof: dict[str, str]) -> None:
     check_credentials("DATABASE_URL", "postgresql://u@db.internal/x", proof)
 
@@ -94,9 +97,31 @@ def test_everything_else_is_not(host: str) -> None:
     assert not is_loopback(host)
 
 
-def test_all_hosts_of_a_url_are_seen() -> None:
-    url = "postgresql://u:p@a:1,[::1]:2,b/x?host=c,d&hostaddr=10.0.0.1"
-    assert hosts_of(url) == ["a", "::1", "b", "c", "d", "10.0.0.1"]
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgresql://u:p@a:1,[::1]:2,b/x", ["a", "::1", "b"]),
+        ("postgresql+psycopg2://u:p@a/x?hostaddr=10.0.0.1", ["a", "10.0.0.1"]),
+        ("postgres://a:1,b:2/x?host=c,d", ["c", "d"]),  # what libpq connects to
+        ("postgresql:///x", []),
+    ],
+)
+def test_all_hosts_of_a_url_are_seen_as_libpq_reads_them(url: str, hosts: list[str]) -> None:
+    assert hosts_of(url) == hosts
+
+
+def test_a_place_of_several_hosts_is_shown_with_their_ports() -> None:
+    assert place_of("postgresql://u:p@a:1,[::1]:2,b/x") == "a:1,[::1]:2,b:5432"
+
+
+def test_settings_take_a_url_of_several_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline_lib.settings import load_settings
+
+    url = f"postgresql://u:{OWN}@127.0.0.1:5432,[2001:db8::1]:5433/x?target_session_attrs=read-write"
+    monkeypatch.setenv("DATABASE_URL", url)
+    settings = load_settings()
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == url
 
 
 @pytest.mark.parametrize(
@@ -113,7 +138,9 @@ def test_the_command_refuses_in_one_line_before_anything_starts(name: str, url: 
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("url", ["postgresql://[::1/x", "postgresql://u:p@[zz]/x", "postgresql://u:p@h:x/d"])
+@pytest.mark.parametrize(
+    "url", ["postgresql://[::1/x", "postgresql://h/x?no=1", "postgresql://u:p@h:x/d", "postgresql://h:99999/d"]
+)
 def test_what_is_no_url_is_refused_without_being_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline_lib.settings import load_settings
 

@@ -121,8 +121,8 @@ def test_a_stdout_that_takes_no_more_is_told_in_one_line(
 def test_a_database_that_fails_a_command_is_told_in_one_line_without_its_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = f"127.0.0.1:{free_port()}/runs"
-    url = f"postgresql+psycopg2://me:canary-told@{place}"
+    place = f"127.0.0.1:{free_port()}"
+    url = f"postgresql+psycopg2://me:canary-told@{place}/runs"
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(lambda: create_engine(url).connect())
     monkeypatch.setattr(sys, "argv", ["workbench"])
@@ -131,7 +131,7 @@ def test_a_database_that_fails_a_command_is_told_in_one_line_without_its_passwor
         _told_in_one_line(app)
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert told.startswith(f"workbench: database postgresql+psycopg2://me:***@{place}: connection to server at")
+    assert told.startswith(f"workbench: database runs at {place}: connection to server at")
     assert "Connection refused" in told
 
 
