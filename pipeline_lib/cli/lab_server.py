@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from jupyter_server.serverapp import list_running_servers
+from jupyter_server.serverapp import ServerApp, list_running_servers
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 from pipeline_lib.artefacts import private_folder
@@ -59,7 +59,15 @@ def lab_command(settings: Settings, path: str = PANEL, more: Sequence[str] = ())
         "--ContentsManager.pre_save_hook=pipeline_lib.cli.lab_saving.drop_outputs",
     ]
     as_root = ["--allow-root"] if os.geteuid() == 0 else []
-    return [sys.executable, "-m", "jupyter", "lab", *options, *as_root, *more]
+    return [sys.executable, "-m", "jupyter", "lab", *_without(options, more), *as_root, *more]
+
+
+def _without(options: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Return the options that `more` does not set: Jupyter refuses to start when an option is given twice."""
+    full_names = {f"--{short}": f"--{name}" for short, name in dict(ServerApp().aliases).items()}
+    given = {option.partition("=")[0] for option in more}
+    replaced = {full_names.get(name, name) for name in given}
+    return [option for option in options if option.partition("=")[0] not in replaced]
 
 
 def lab_environment(settings: Settings) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 from pipeline_lib.cli.lab_saving import drop_outputs
@@ -48,6 +49,14 @@ def test_the_server_listens_on_loopback_keeps_its_token_and_asks_nobody_for_news
     assert not any("token" in each or "password" in each for each in command)
     assert "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate" in command
     assert "--LabApp.news_url=" in command
+
+
+@pytest.mark.parametrize("given", ["--ServerApp.ip=0.0.0.0", "--ip=0.0.0.0", "--ip 0.0.0.0"])
+def test_an_option_of_jupyter_replaces_the_default_of_the_workbench(tmp_path: Path, given: str) -> None:
+    command = lab_command(settings_in(tmp_path), more=given.split())
+    assert "--ServerApp.ip=127.0.0.1" not in command
+    assert command[-len(given.split()) :] == given.split()
+    assert f"--ServerApp.root_dir={lab_root(settings_in(tmp_path))}" in command
 
 
 def test_a_layout_that_a_person_has_changed_stays(tmp_path: Path) -> None:
