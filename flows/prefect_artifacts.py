@@ -30,7 +30,10 @@ def publish_report_links(folder: RunFolder, stage: Stage) -> None:
 def publish_key_figures(work: RunAtWork) -> None:
     """Show the run's row of the view `key_figures` as a table."""
     figures = queries.key_figures_of(work.run.engine, work.run.pipeline_id)
-    rows = [{"figure": name.replace("_", " "), "value": str(value)} for name, value in figures.items()]
+    rows = [
+        {"figure": name.replace("_", " "), "value": "–" if value is None else str(value)}
+        for name, value in figures.items()
+    ]
     with _prefect_may_be_away():
         create_table_artifact(rows, key="key-figures", description=f"Run {work.run.pipeline_id}")
 

@@ -26,6 +26,7 @@ from pipeline_lib.errors import ManifestBroken, UnknownRun
 from pipeline_lib.parameters import StageName
 
 MANIFEST = "manifest.json"
+COUNTED = "counted.json"
 RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
 _CHUNK = 1 << 20
 _PACKAGES = ("notebook-workbench", "dbt-core", "dbt-postgres", "faker", "numpy", "polars", "pyarrow", "pyspark")
@@ -61,6 +62,17 @@ class RunFolder:
 
     def stage(self, stage: StageName) -> Path:
         return self.path / stage_folder_name(stage)
+
+    def begin(self, stage: StageName) -> Path:
+        """Make the folder of a stage that begins and return it; what tells of an earlier result there goes.
+
+        So does the run's own manifest, which told of a whole run.
+        """
+        folder = self.stage(stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder / MANIFEST, folder / COUNTED, self.path / MANIFEST):
+            path.unlink(missing_ok=True)
+        return folder
 
 
 def stage_folder_name(stage: StageName) -> str:
@@ -132,6 +144,27 @@ class Manifest(BaseModel):
             path = folder / artefact.path
             if not path.is_file() or path.stat().st_size != artefact.bytes or sha256_of(path) != artefact.sha256:
                 raise ManifestBroken(f"{path}: missing or not what the stage wrote; resume the run to make it again")
+
+
+class Counted(BaseModel):
+    """What a stage that fails had counted by then; `details` as those of a manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: dict[str, int] = {}
+    details: dict[str, Any] = {}
+
+    @classmethod
+    def read(cls, folder: Path) -> Counted:
+        """Read what the attempt at work has counted; nothing where it has told nothing."""
+        try:
+            return cls.model_validate_json((folder / COUNTED).read_bytes())
+        except (OSError, ValueError):
+            return cls()
+
+    def write(self, folder: Path) -> None:
+        with written_whole(folder / COUNTED) as file:
+            file.write(self.model_dump_json(indent=2).encode())
 
 
 def describe_artefact(folder: Path, path: str, rows: int | None) -> Artefact:

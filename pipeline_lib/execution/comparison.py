@@ -18,6 +18,7 @@ from pipeline_lib.stages.processed_files import ITEMS, PROCESSED
 from pipeline_lib.stages.shifts import cramers_v, shifts_between
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.document import run_document
+from pipeline_lib.tracking.states import STAGE_DONE
 
 Row = dict[str, Any]
 # Ids are unique, extra is free text in JSON; what stage 3 adds besides these follows from columns that are here.
@@ -41,7 +42,7 @@ def compare_runs(engine: Engine, settings: Settings, first: str, second: str) ->
         "runs": {"a": _head(a), "b": _head(b)},
         "parameters": _differing(a["parameters"], b["parameters"], leave_out=_NOT_CHOSEN),
         "records": _pairs(a["records"], b["records"]),
-        "rejects": _pairs(*_counted(_detail(each, StageName.INGEST, "rejects_by_reason", {}) for each in stages)),
+        "rejects": _pairs(*_counted(_detail(each, StageName.INGEST, "rejects_by_reason", None) for each in stages)),
         "stages": _pairs(*({stage["name"]: stage["seconds"] for stage in each["stages"]} for each in (a, b))),
         "cells": _pairs(*(_cell_seconds(engine, each) for each in (first, second))),
         "models": _pairs(*(_model_seconds(each) for each in (stages_a, stages_b))),
@@ -53,7 +54,8 @@ def compare_runs(engine: Engine, settings: Settings, first: str, second: str) ->
 
 def _head(document: Row) -> Row:
     known = {name: document[name] for name in ("pipeline_id", "status", "trigger", "created_at", "seconds")}
-    return known | {"error": (document["error"] or {}).get("message")}
+    by_hand = any(stage["interactive"] for stage in document["stages"])
+    return known | {"interactive": by_hand, "error": (document["error"] or {}).get("message")}
 
 
 def _manifests(engine: Engine, pipeline_id: str) -> dict[str, Row]:
@@ -69,11 +71,14 @@ def _pairs(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> list
     return [{"name": name, "a": a.get(name), "b": b.get(name), "change": _change(a, b, name)} for name in names]
 
 
-def _counted(reasons: Iterable[Mapping[str, int]]) -> list[dict[str, int]]:
-    """Return both runs' rejects with every reason of either; a reason not met is a count of nought."""
+def _counted(reasons: Iterable[Mapping[str, int] | None]) -> list[dict[str, int | None]]:
+    """Return both runs' rejects with every reason of either.
+
+    A reason not met is a count of nought; of a run without a dataset (None) no count is known.
+    """
     both = list(reasons)
-    names = sorted({name for each in both for name in each})
-    return [{name: each.get(name, 0) for name in names} for each in both]
+    names = sorted({name for each in both for name in each or {}})
+    return [{name: None if each is None else each.get(name, 0) for name in names} for each in both]
 
 
 def _change(a: Mapping[str, float | None], b: Mapping[str, float | None], name: str) -> float | None:
@@ -108,10 +113,12 @@ def _model_seconds(manifests: Mapping[str, Row]) -> dict[str, float | None]:
 
 
 def _shifts(engine: Engine, settings: Settings, a: Row, b: Row) -> list[Row]:
-    ids = [each["pipeline_id"] for each in (a, b)]
-    one, other = (_records(settings.run_folder(each["pipeline_id"]), each) for each in (a, b))
+    one, other = (
+        _records(settings.run_folder(each["pipeline_id"]), each) if _is_done(each, StageName.PROCESS) else None
+        for each in (a, b)
+    )
     found = shifts_between(one, other) if one is not None and other is not None else []
-    ruled = [_ruled(engine, each) for each in ids]
+    ruled = [_ruled(engine, each["pipeline_id"]) if _is_done(each, StageName.TRANSFORM) else {} for each in (a, b)]
     found += [
         cramers_v(name, *(each[name] for each in ruled)) for name in _RULED if all(each.get(name) for each in ruled)
     ]
@@ -120,6 +127,11 @@ def _shifts(engine: Engine, settings: Settings, a: Row, b: Row) -> list[Row]:
         | {"strength": round(each.strength, 3), "a": each.a, "b": each.b}
         for each in sorted(found, key=lambda shift: -shift.strength)
     ]
+
+
+def _is_done(document: Row, stage: StageName) -> bool:
+    """Whether what lies there is the stage's result; a stage at work, or given up, leaves what nobody vouches for."""
+    return any(each["name"] == stage and each["status"] in STAGE_DONE for each in document["stages"])
 
 
 def _ruled(engine: Engine, pipeline_id: str) -> dict[str, dict[object, int]]:

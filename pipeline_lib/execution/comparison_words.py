@@ -47,11 +47,11 @@ def _records(document: Row) -> Iterator[tuple[float, str]]:
 def _rejects(document: Row) -> Iterator[tuple[float, str]]:
     """Compare shares of what was read, not counts, which follow the number of records."""
     read = next(row for row in document["records"] if row["name"] == "generated")
-    if not read["a"] or not read["b"]:
+    if not read["a"] or not read["b"] or any(row[run] is None for row in document["rejects"] for run in "ab"):
         return
-    shares = [sum(row[run] or 0 for row in document["rejects"]) / read[run] for run in "ab"]
-    changed = [row for row in document["rejects"] if row["change"] or row["change"] is None]
-    reasons = sorted(changed, key=lambda row: -abs((row["b"] or 0) / read["b"] - (row["a"] or 0) / read["a"]))
+    shares = [sum(row[run] for row in document["rejects"]) / read[run] for run in "ab"]
+    changed = [row for row in document["rejects"] if row["change"]]
+    reasons = sorted(changed, key=lambda row: -abs(row["b"] / read["b"] - row["a"] / read["a"]))
     if shares[0] != shares[1]:
         named = ", ".join(str(row["name"]).replace("_", " ") for row in reasons[:_LISTED])
         strength = 20 * abs(shares[1] - shares[0])  # five percentage points more or less are a large difference
@@ -73,10 +73,12 @@ def _shifts(document: Row) -> Iterator[tuple[float, str]]:
 
 
 def _seconds(document: Row) -> Iterator[tuple[float, str]]:
-    """Compare how long runs took that ended alike: one that failed half way is no faster."""
+    """Compare how long runs took that ended alike: one that failed half way is no faster, nor is a person."""
     runs = document["runs"]
     a, b = (runs[run]["seconds"] for run in "ab")
     if not a or not b or runs["a"]["status"] != runs["b"]["status"]:
+        return
+    if runs["a"].get("interactive") or runs["b"].get("interactive"):
         return
     stages = [row for row in document["stages"] if row["change"] is not None]
     slowest = max(stages, key=lambda row: row["change"] * (1 if b > a else -1), default=None)

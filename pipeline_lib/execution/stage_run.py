@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder
+from pipeline_lib.artefacts import Counted, Manifest, RunFolder
 from pipeline_lib.errors import LeaseLost, NotebookFailed, WorkbenchError, is_transient
 from pipeline_lib.execution.amending import amend
 from pipeline_lib.execution.attempts import notebook_of, report_of
@@ -70,10 +70,7 @@ def run_stage(work: RunAtWork, stage: Stage, may_retry: Callable[[str], bool]) -
 
 
 def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
-    folder = work.folder.stage(stage.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
-    target = notebook_of(folder, attempt)
+    target = notebook_of(work.folder.begin(stage.name), attempt)
     outcome = _execute(work, stage, target)
     reach("notebook_executed", stage.name)
     _report(target)
@@ -165,8 +162,10 @@ def _record_failure(work: RunAtWork, stage: Stage, error: BaseException, may_ret
     if isinstance(error, WorkbenchError):
         error.stage = stage.name.value
     retrying = status is StageStatus.FAILED and may_retry(name)
-    work.run.stage_ended_badly(stage.name, status, error_record(error) | {"stage": stage.name.value}, retrying=retrying)
-    work.resources.metrics.stage_failed(stage.name, name)
+    counted = Counted.read(work.folder.stage(stage.name))
+    record = error_record(error) | {"stage": stage.name.value}
+    work.run.stage_ended_badly(stage.name, status, record, counted.counts, retrying=retrying)
+    work.resources.metrics.stage_failed(stage.name, name, counted)
     log.warning("stage ended badly", extra={"error_type": name, "stage_status": status.value})
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_lib.artefacts import StageResult, written_whole
-from pipeline_lib.errors import InputEmpty, InvalidParameter, TooManyRejects
+from pipeline_lib.artefacts import COUNTED, Counted, StageResult, written_whole
+from pipeline_lib.errors import InputEmpty, InputRejected, InvalidParameter, TooManyRejects
 from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.stages.dataset import DATASET, DatasetFile
 from pipeline_lib.stages.progress import Progress, silent
@@ -33,16 +33,21 @@ def ingest(parameters: IngestParameters, source: Path, folder: Path, progress: P
 
     Writes `dataset.parquet` and `rejects.jsonl`; every record ends in one of them. `details`: `rejects_by_reason`,
     `repaired` (records per repaired field) and `source`, an own input file with the sha256 of the bytes that were
-    read. Raises `InputUnreadable`, `InputEmpty` or, with rejects.jsonl kept, `TooManyRejects`; `InvalidParameter` for
-    an empty reference time.
+    read. Raises `InputUnreadable`, `InputEmpty` or, with rejects.jsonl and the counts kept, `TooManyRejects`;
+    `InvalidParameter` for an empty reference time.
     """
     stream = detect(open_source(source))
+    (folder / COUNTED).unlink(missing_ok=True)
     with written_whole(folder / DATASET) as accepted_file:
         with written_whole(folder / REJECTS) as rejects_file, DatasetFile(accepted_file) as dataset:
             sorting = Sorting(_reference(parameters), dataset, RejectFile(rejects_file, stream.layout.unit))
             sorting.digest = hashlib.sha256() if parameters.input_file else None
             sort_records(stream, sorting, progress)
-        check_rejects(parameters, source, folder, sorting)
+        try:
+            check_rejects(parameters, source, folder, sorting)
+        except InputRejected:
+            _counted(sorting).write(folder)
+            raise
     return _result(stream, sorting)
 
 
@@ -129,6 +134,13 @@ def check_rejects(parameters: IngestParameters, source: Path, folder: Path, sort
             f"{parameters.max_reject_rate:.1%} allowed); first: {sorting.rejects.describe_first()}; "
             f"all of them in {folder / REJECTS}; max_reject_rate allows more"
         )
+
+
+def _counted(sorting: Sorting) -> Counted:
+    """Return what is known of an input that is rejected as a whole: none of its records has become a dataset."""
+    rejects = sorting.rejects
+    counts = {"read": sorting.read, "rejected": rejects.total}
+    return Counted(counts=counts, details={"rejects_by_reason": dict(sorted(rejects.by_reason.items()))})
 
 
 def _reference(parameters: IngestParameters) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,28 +16,34 @@ from pipeline_lib.tracking import queries
 
 
 def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[str, Any]:
-    """Return everything a person asks about a run; seconds are wall time, counts are records.
+    """Return everything a person asks about a run; counts are records, seconds those of work (docs/run-state.md).
 
     Raises `UnknownRun`. Keys are a contract: see docs/commands.md.
     """
-    row = queries.run_row(engine, pipeline_id)
+    row, stages = queries.run_row(engine, pipeline_id), queries.stage_rows(engine, pipeline_id)
     folder = settings.run_folder(pipeline_id)
     return {
         "pipeline_id": row["id"],
         "status": row["status"],
         "attempt": row["attempt"],
         "trigger": row["trigger"],
+        "derived_from": row["derived_from"],
         "created_at": row["created_at"].isoformat(),
         "parameters": row["parameters"],
-        "seconds": _seconds(row),
+        "seconds": _seconds_of_run(row),
         "records": queries.record_counts(row["counts"]),
-        "stages": [_stage_document(stage) for stage in queries.stage_rows(engine, pipeline_id)],
+        "stages": [_stage_document(stage) for stage in stages],
         "error": row["error"],
         "output_file": row["output_file"],
-        "rejects_file": next(iter(_files(folder, "rejects.jsonl")), None),
+        "rejects_file": next(iter(_files(folder, "rejects.jsonl")), None) if _are_counted(stages) else None,
         "notebooks": _files(folder, "notebook*.ipynb"),
         "reports": _files(folder, "report*.html"),
     }
+
+
+def _are_counted(stages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the rejects that lie there are those of the latest attempt, and not of one before."""
+    return any("rejected" in stage["counts"] for stage in stages)
 
 
 def _stage_document(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +54,7 @@ def _stage_document(row: Mapping[str, Any]) -> dict[str, Any]:
         "attempts": row["attempt"],
         "reason": row["reason"],
         "interactive": row["interactive"],
-        "seconds": _seconds(row),
+        "seconds": _seconds_of_attempt(row),
         "counts": row["counts"],
         "progress": row["progress"],
         "conservation": manifest.get("details", {}).get("conservation", []),
@@ -56,8 +62,16 @@ def _stage_document(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _seconds(row: Mapping[str, Any]) -> float | None:
-    """Return how long the run or stage took, or None while it has not ended."""
+def _seconds_of_run(row: Mapping[str, Any]) -> float | None:
+    """Return the seconds of all attempts, as the view `key_figures` does; None while the run has not ended."""
+    before, present = float(row["seconds_before"]), _seconds_of_attempt(row)
+    if row["finished_at"] is None or (present is None and not before):
+        return None
+    return round(before + (present or 0), 3)
+
+
+def _seconds_of_attempt(row: Mapping[str, Any]) -> float | None:
+    """Return how long the latest attempt of a run or stage took, or None while it has not ended."""
     started: datetime | None = row["started_at"]
     finished: datetime | None = row["finished_at"]
     return round((finished - started).total_seconds(), 3) if started and finished else None

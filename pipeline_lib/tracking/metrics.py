@@ -10,7 +10,7 @@ from typing import Any
 
 from datadog.dogstatsd.base import DogStatsd
 
-from pipeline_lib.artefacts import Manifest
+from pipeline_lib.artefacts import Counted, Manifest
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,10 @@ class Metrics:
     def run_ended(self, figures: Mapping[str, Any], waiting_events: int) -> None:
         """Send what a row of the view `key_figures` says about a run that has ended."""
         self.client.increment("pipeline.runs", tags=[f"status:{figures['status']}"])
-        self.client.distribution("pipeline.duration", float(figures["total_seconds"] or 0))
-        self.client.gauge("pipeline.success_rate", float(figures["success_rate"] or 0))
+        if figures["total_seconds"] is not None:  # else it ended before it had begun
+            self.client.distribution("pipeline.duration", float(figures["total_seconds"]))
+        if figures["success_rate"] is not None:
+            self.client.gauge("pipeline.success_rate", float(figures["success_rate"]))
         self.client.gauge("pipeline.outbox_pending", waiting_events)
 
     def stage_completed(self, stage: str, seconds: float, manifest: Manifest) -> None:
@@ -32,12 +34,16 @@ class Metrics:
         self.client.distribution("pipeline.stage.duration", seconds, tags=[f"stage:{stage}"])
         records = max((value for name, value in counts.items() if name != "rejected"), default=0)
         self.client.increment("pipeline.records_processed", records, tags=[f"stage:{stage}"])
-        for reason, count in details.get("rejects_by_reason", {}).items():
-            self.client.increment("pipeline.records_rejected", count, tags=[f"reason:{reason}"])
+        self._rejects(details)
         for model in details.get("models", []):
             tags = [f"model:{model['name']}", f"status:{model['status']}"]
             self.client.distribution("dbt.model.duration", model["seconds"], tags=tags)
 
-    def stage_failed(self, stage: str, error_type: str) -> None:
-        """Count a failed attempt by the class of its error."""
+    def stage_failed(self, stage: str, error_type: str, counted: Counted) -> None:
+        """Count a failed attempt by the class of its error, and the rejects that it had counted by then."""
         self.client.increment("pipeline.errors", tags=[f"stage:{stage}", f"error_type:{error_type}"])
+        self._rejects(counted.details)
+
+    def _rejects(self, details: Mapping[str, Any]) -> None:
+        for reason, count in details.get("rejects_by_reason", {}).items():
+            self.client.increment("pipeline.records_rejected", count, tags=[f"reason:{reason}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, UniqueConstraint, text
@@ -31,7 +32,11 @@ class Base(DeclarativeBase):
 
 
 class Pipeline(Base):
-    """One row per run. `lease_*` say who may write about it; `event_sequence` is the number of its last event."""
+    """One row per run. `lease_*` say who may write about it; `event_sequence` is the number of its last event.
+
+    `seconds_before` is the work done before `started_at`: in earlier attempts, and in stages stepped through by hand.
+    `derived_from` is the completed run whose results this one began with, where a person went on from a copy of it.
+    """
 
     __tablename__ = "pipelines"
     __table_args__ = (
@@ -51,10 +56,12 @@ class Pipeline(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     prefect_flow_run_id: Mapped[str | None]
     idempotency_key: Mapped[str | None] = mapped_column(unique=True)
+    derived_from: Mapped[str | None]
     lease_owner: Mapped[uuid.UUID | None] = mapped_column(UUID)
     lease_expires_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
     event_sequence: Mapped[int] = mapped_column(server_default="0")
+    seconds_before: Mapped[Decimal] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

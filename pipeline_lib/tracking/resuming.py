@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, select, update
+from sqlalchemy import Connection, Engine, RowMapping, extract, func, select, update
 
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking.counts import sum_up_counts
 from pipeline_lib.tracking.database import patient
 from pipeline_lib.tracking.events import Event, EventType, append
 from pipeline_lib.tracking.lease import reap
@@ -26,6 +27,7 @@ _UNDONE: Mapping[str, Any] = {
     "started_at": None,
     "finished_at": None,
 }
+_LASTED = extract("epoch", Pipeline.finished_at - Pipeline.started_at)
 _ENDS = {"failed": "failed", "cancelled": "been cancelled", "crashed": "crashed", "running": "not ended"}
 
 
@@ -55,6 +57,7 @@ def _reopened(run: OwnedRun, from_stage: StageName | None) -> OwnedRun:
             attempt += 1
             _reopen(connection, run, attempt)
             append(connection, run.pipeline_id, _forget_results(connection, run.pipeline_id, from_stage))
+            sum_up_counts(connection, run.pipeline_id)
     return OwnedRun(run.engine, run.pipeline_id, run.owner, run.lease_seconds, attempt)
 
 
@@ -80,6 +83,7 @@ def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
         "lease_expires_at": run.lease_end(),
         "started_at": None,
         "finished_at": None,
+        "seconds_before": Pipeline.seconds_before + func.coalesce(_LASTED, 0),
         "cancel_requested_at": None,
         "error": None,
         "output_file": None,
@@ -111,14 +115,11 @@ def _reason_to_redo(row: RowMapping, from_stage: StageName | None) -> str | None
 
 
 def redo_stages(run: OwnedRun, reasons: Mapping[StageName, str]) -> None:
-    """Forget the results of these stages, and all counts of the run: they come back with every stage reused or redone.
-
-    Raises `LeaseLost`.
-    """
+    """Forget the results of these stages; raises `LeaseLost`."""
 
     def change(connection: Connection) -> None:
         append(connection, run.pipeline_id, _forget(connection, run.pipeline_id, reasons))
-        connection.execute(update(Pipeline).where(Pipeline.id == run.pipeline_id).values(counts={}))
+        sum_up_counts(connection, run.pipeline_id)
 
     run.write([], change)
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from pipeline_lib.artefacts import Manifest, new_run_id
 from pipeline_lib.errors import IllegalTransition, LeaseLost
 from pipeline_lib.parameters import RunParameters, StageName
+from pipeline_lib.tracking.counts import NEXT_ATTEMPT, pending_stage, result_of, sum_up_counts
 from pipeline_lib.tracking.database import patient
 from pipeline_lib.tracking.endings import end_running_stages
 from pipeline_lib.tracking.events import Event, EventType, append, is_written
@@ -60,7 +61,7 @@ def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_
                 lease_expires_at=run.lease_end() if owner else None,
             )
         )
-        connection.execute(insert(PipelineStage), [_pending(run.pipeline_id, stage) for stage in StageName])
+        connection.execute(insert(PipelineStage), [pending_stage(run.pipeline_id, stage) for stage in StageName])
     reach("run_created")
     return run
 
@@ -124,32 +125,41 @@ class OwnedRun:
 
     def stage_started(self, stage: StageName, *, interactive: bool = False) -> int:
         """Open the next attempt of a stage; returns its number, from 1."""
-        values = {"attempt": PipelineStage.attempt + 1, "started_at": _NOW, "finished_at": None, "error": None}
-        change = self._stage_change(stage, StageStatus.RUNNING, interactive=interactive, **values)
+        change = self._stage_change(stage, StageStatus.RUNNING, interactive=interactive, **NEXT_ATTEMPT)
         self.write([Event(EventType.STAGE_STARTED, {"interactive": interactive}, stage)], change)
         return self._attempt_of(stage)
 
     def stage_completed(self, stage: StageName, manifest: Manifest, announcement: Event | None = None) -> None:
         """Record a stage whose manifest has been verified, and what it announces to others."""
         event = Event(EventType.STAGE_COMPLETED, {"counts": manifest.counts}, stage)
-        change = self._stage_change(stage, StageStatus.COMPLETED, finished_at=_NOW)
-        self.write([event, *_given(announcement)], lambda connection: self._with_result(connection, change, manifest))
+        change = self._stage_change(stage, StageStatus.COMPLETED, finished_at=_NOW, **result_of(manifest))
+        self.write([event, *_given(announcement)], change)
 
     def stage_reused(self, manifest: Manifest, reason: str, announcement: Event | None = None) -> None:
         """Record a stage that need not run, because its result is there and has been verified, and why."""
         stage = manifest.stage
         event = Event(EventType.STAGE_REUSED, {"reason": reason, "counts": manifest.counts}, stage)
-        change = self._stage_change(stage, StageStatus.REUSED, reason=reason, error=None)
-        self.write([event, *_given(announcement)], lambda connection: self._with_result(connection, change, manifest))
+        change = self._stage_change(stage, StageStatus.REUSED, reason=reason, error=None, **result_of(manifest))
+        self.write([event, *_given(announcement)], change)
 
     def stage_ended_badly(
-        self, stage: StageName, status: StageStatus, error: Mapping[str, Any], *, retrying: bool = False
+        self,
+        stage: StageName,
+        status: StageStatus,
+        error: Mapping[str, Any],
+        counts: Mapping[str, int] | None = None,
+        *,
+        retrying: bool = False,
     ) -> None:
-        """Record an attempt that failed or was cancelled; `retrying` announces the next one."""
+        """Record an attempt that failed or was cancelled, and what it had counted by then.
+
+        `retrying` announces the next attempt.
+        """
         events = [Event(EventType.STAGE_FAILED, {**error, "status": status}, stage)]
         if retrying:
             events.append(Event(EventType.STAGE_RETRYING, {}, stage))
-        self.write(events, self._stage_change(stage, status, error=dict(error), finished_at=_NOW))
+        known = {"counts": dict(counts)} if counts else {}
+        self.write(events, self._stage_change(stage, status, error=dict(error), finished_at=_NOW, **known))
 
     def stage_passed(self, stage: StageName, status: StageStatus, reason: str) -> None:
         """Record a stage that has nothing to do: skipped, and why."""
@@ -205,13 +215,6 @@ class OwnedRun:
             change(connection)
             append(connection, self.pipeline_id, events)
 
-    def _with_result(self, connection: Connection, change: Change, manifest: Manifest) -> None:
-        change(connection)
-        values = {"manifest": manifest.model_dump(mode="json"), "counts": manifest.counts}
-        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == manifest.stage.value)
-        connection.execute(update(PipelineStage).where(*where).values(**values))
-        self._set_run(connection, counts=Pipeline.counts.op("||")(manifest.counts))
-
     def _check_owner(self, connection: Connection) -> None:
         where = Pipeline.id == self.pipeline_id
         owner = connection.execute(select(Pipeline.lease_owner).where(where).with_for_update()).scalar_one_or_none()
@@ -233,15 +236,14 @@ class OwnedRun:
 
     def _stage_change(self, stage: StageName, status: StageStatus, **values: Any) -> Change:
         where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage.value)
-        return lambda connection: connection.execute(
-            update(PipelineStage).where(*where).values(status=status.value, **values)
-        )
+
+        def change(connection: Connection) -> None:
+            connection.execute(update(PipelineStage).where(*where).values(status=status.value, **values))
+            if "counts" in values:
+                sum_up_counts(connection, self.pipeline_id)
+
+        return change
 
 
 def _given(event: Event | None) -> list[Event]:
     return [] if event is None else [event]
-
-
-def _pending(pipeline_id: str, stage: StageName) -> dict[str, Any]:
-    position = list(StageName).index(stage) + 1
-    return {"pipeline_id": pipeline_id, "name": stage.value, "position": position, "status": StageStatus.PENDING.value}

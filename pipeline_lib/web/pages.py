@@ -76,7 +76,7 @@ def runs(
 def _charts(rows: list[dict[str, Any]]) -> list[tuple[Any, str]]:
     completed = sum(row["status"] == RunStatus.COMPLETED for row in rows)
     ended = sum(row["finished_at"] is not None for row in rows)
-    processed = sum(row["records_processed"] for row in rows)
+    processed = sum(row["records_processed"] or 0 for row in rows)
     errors = sum(int(row["error_count"]) for row in rows)
     return [
         (runs_and_success(rows), f"{completed} of the newest {ended} ended runs completed."),

@@ -20,7 +20,7 @@ class RunAccepted(BaseModel):
 
 
 class RunFigures(BaseModel):
-    """Key figures of one run; seconds are wall time."""
+    """Key figures of one run: seconds of work over all its attempts; null is what is not known, never nought."""
 
     pipeline_id: str
     status: RunStatus
@@ -29,13 +29,14 @@ class RunFigures(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     total_seconds: float | None
-    records_read: int
-    records_processed: int
-    records_rejected: int
+    records_read: int | None
+    records_processed: int | None
+    records_rejected: int | None
     stage_seconds: dict[str, float]
     error_count: int
     retries: int
     success_rate: float | None = Field(description="share of the ended runs up to this one that completed, 0 to 1")
+    derived_from: str | None = Field(description="the completed run of which this one, done by hand, is a copy")
 
 
 class RunsPage(BaseModel):
@@ -53,6 +54,7 @@ class RunDocument(BaseModel):
     pipeline_id: str
     status: RunStatus
     trigger: str
+    derived_from: str | None
     created_at: datetime
     parameters: dict[str, Any]
     seconds: float | None
@@ -99,7 +101,7 @@ class ResumeOptions(BaseModel):
 
 
 class ArtefactEntry(BaseModel):
-    """One file that a stage has left, proven by its manifest."""
+    """One file that a stage has left; rows, bytes and sha256 are those recorded when the stage ended."""
 
     stage: StageName
     name: str

@@ -104,7 +104,7 @@ def _look(engine: Engine, settings: Settings, pipeline_id: str) -> RunView:
         sequence=row["event_sequence"],
         ended=ended,
         cancelling=row["cancel_requested_at"] is not None and not ended,
-        running_seconds=None if ended else _since(row["started_at"], now),
+        running_seconds=None if ended or row["started_at"] is None else _worked(row, now),
         parameters=_parameters(document["parameters"]),
         conservation=[border for stage in document["stages"] for border in stage["conservation"]],
     )
@@ -159,6 +159,11 @@ def _take_cell(cells: list[CellView], event: PipelineEvent) -> None:
     else:
         cell.status = data.get("status", "failed")
         cell.message = f"{data.get('name', '')}: {data.get('message', '')}".strip(": ")
+
+
+def _worked(row: Mapping[str, Any], now: datetime) -> float:
+    """Return the seconds of work so far, earlier attempts among them: what will be the run's time when it ends now."""
+    return float(row["seconds_before"]) + (_since(row["started_at"], now) or 0)
 
 
 def _since(started: datetime | None, now: datetime) -> float | None:

@@ -61,8 +61,8 @@ def summed_up(rows: list[queries.Row]) -> pd.Series:
     figures: dict[str, Any] = {
         "runs": f"{len(rows):,}",
         "completed, of those that ended": f"{len(completed) / len(ended):.1%}" if ended else "–",
-        "records processed": f"{sum(row['records_processed'] for row in rows):,}",
-        "records rejected": f"{sum(row['records_rejected'] for row in rows):,}",
+        "records processed": f"{sum(row['records_processed'] or 0 for row in rows):,}",
+        "records rejected": f"{sum(row['records_rejected'] or 0 for row in rows):,}",
         "stages that ended badly": f"{sum(row['error_count'] for row in rows):,}",
         "median seconds of a completed run": f"{seconds.median():,.1f}" if len(seconds) else "–",
     }

@@ -160,13 +160,17 @@ def history_html(figures: Iterable[Mapping[str, Any]]) -> str:
     rows = "".join(
         f"<tr><td {_WORD}><code>{row['pipeline_id']}</code></td>"
         f"<td {_WORD}>{run_badge(row['status'], row['trigger'])}</td>"
-        f"<td {_WORD}>{html.escape(row['trigger'])}</td><td {_NUMBER}>{row['records_read']:,}</td>"
-        f"<td {_NUMBER}>{row['records_rejected']:,}</td><td {_NUMBER}>{_seconds(row)}</td></tr>"
+        f"<td {_WORD}>{html.escape(row['trigger'])}</td><td {_NUMBER}>{_count(row['records_read'])}</td>"
+        f"<td {_NUMBER}>{_count(row['records_rejected'])}</td><td {_NUMBER}>{_seconds(row)}</td></tr>"
         for row in figures
     )
     names = (("run", _WORD), ("status", _WORD), ("started by", _WORD), ("read", _NUMBER), ("rejected", _NUMBER))
     heads = "".join(f"<th {style}>{name}</th>" for name, style in (*names, ("time", _NUMBER)))
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>" if rows else "There is no run yet."
+
+
+def _count(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
 
 
 def _seconds(row: Mapping[str, Any]) -> str:

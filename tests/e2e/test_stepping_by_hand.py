@@ -70,7 +70,9 @@ def test_looking_into_a_completed_run_leaves_it_as_it_is(
 
 def test_the_failing_cell_of_a_failed_run_fails_again_the_same_way(workbench: Workbench, settings: Settings) -> None:
     failed = workbench.json("run", "--records", "300", "--defect-rate", "0.5", code=1)
-    error = failed["error"]
+    error, rejects = failed["error"], Path(failed["rejects_file"]).read_text().splitlines()
+    assert (failed["records"]["rejected"], failed["records"]["processed"]) == (len(rejects), None)
+    assert workbench.json("runs", "--limit", "1")[0]["records_rejected"] == len(rejects)
     opened = Path(workbench.json("open", failed["pipeline_id"], "ingest")["notebook"])
     with stepping(opened, settings.home) as notebook:
         told, linked = (notebook.client.nb.cells[place].source for place in (0, -2))

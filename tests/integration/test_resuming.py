@@ -111,12 +111,15 @@ def test_a_completed_run_goes_back_to_the_stage_that_is_named(engine: Engine) ->
     ]
 
 
-def test_counts_come_back_with_the_stages_that_are_reused(engine: Engine) -> None:
+def test_a_resumed_run_counts_what_its_stages_count_that_are_kept(engine: Engine) -> None:
     former = completed(engine)
     reopen_run(engine, former.pipeline_id, 30, StageName.EXPORT)
     run = claim_run(engine, former.pipeline_id, 30)
     run.start()
     redo_stages(run, {StageName.EXPORT: "redone: asked for"})
+    kept = {f"of_{stage}": 1 for stage in StageName if stage is not StageName.EXPORT}
+    assert queries.run_row(engine, run.pipeline_id)["counts"] == kept
+    redo_stages(run, dict.fromkeys(StageName, "redone: asked for"))
     assert queries.run_row(engine, run.pipeline_id)["counts"] == {}
     run.stage_reused(manifest_of(run, StageName.GENERATE, generated=7), "verified: 0 artefacts")
     assert queries.run_row(engine, run.pipeline_id)["counts"] == {"generated": 7}

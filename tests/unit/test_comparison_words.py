@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pipeline_lib.execution.comparison_words import in_words
 
 
@@ -27,6 +29,19 @@ def test_another_outcome_comes_first_and_says_why() -> None:
         "What differs most: run a is completed, run b is failed.",
         "run b ended with: stage ingest, cell 5, TooManyRejects: too many",
     ]
+
+
+@pytest.mark.promise("P20", "what is not known is shown as not known, and what is known as it is")
+def test_rejects_of_a_run_without_a_dataset_are_not_compared() -> None:
+    rejects = [{"name": "missing_field", "a": 0, "b": None, "change": None}]
+    assert not any("rejected" in sentence for sentence in in_words(compared(rejects=rejects)))
+
+
+@pytest.mark.promise("P20", "times are those of the work, over all attempts")
+def test_the_time_of_a_person_is_compared_with_no_run() -> None:
+    by_hand = {"status": "completed", "seconds": 900.0, "error": None, "interactive": True}
+    headless = {"status": "completed", "seconds": 20.0, "error": None, "interactive": False}
+    assert in_words(compared(runs={"a": headless, "b": by_hand}))[0] == "The results hardly differ."
 
 
 def test_a_large_shift_comes_before_a_small_difference_in_time() -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from pipeline_lib.artefacts import Counted
 from pipeline_lib.errors import InputEmpty, InputUnreadable, InvalidParameter, TooManyRejects
 from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.stages.dataset import DATASET_SCHEMA, read_head
@@ -67,6 +68,9 @@ def test_too_many_rejects_name_file_rate_and_first_line_and_keep_the_rejects(tmp
     )
     assert [reject["line"] for reject in rejects(tmp_path)] == [7, 8]
     assert not (tmp_path / "out" / "dataset.parquet").exists()
+    counted = Counted.read(tmp_path / "out")
+    assert counted.counts == {"read": 7, "rejected": 2}
+    assert counted.details == {"rejects_by_reason": {"missing_field": 2}}
 
 
 def test_exactly_the_allowed_share_of_rejects_passes(tmp_path: Path) -> None:
