@@ -4,9 +4,12 @@ WorkbenchError                    exit code 1, shown as one line
 ├── Refused                       exit code 2: nothing has started, nothing is written
 │   ├── InvalidParameter          a parameter is unknown, missing, mistyped or out of range
 │   ├── InvalidSetting            the environment or .env holds something unusable
+│   ├── MigrationNeeded           the database's tables are of an older version, and this command changes none
+│   ├── MigrationRefused          they cannot be brought up to date while runs of that version are at work
 │   ├── NotebookRefused           a notebook cannot be executed as it is
 │   ├── ResumeRefused             the run has not ended, or it is not said from which stage (an IllegalTransition, too)
 │   └── UnknownRun                no run has this id, or none fits
+│       └── NoRunYet              the database has no tables of ours
 ├── ServiceUnavailable            a component cannot be reached or started (transient)
 ├── StatementFailed               PostgreSQL refused or cancelled a statement
 ├── InputRejected                 the input as a whole cannot be used
@@ -64,6 +67,18 @@ class NotebookRefused(Refused):
 
 class UnknownRun(Refused):
     """No run has this id, or no run fits what was asked for."""
+
+
+class NoRunYet(UnknownRun):
+    """The database has no tables of the workbench: no run was begun in it, and a command that reads makes none."""
+
+
+class MigrationNeeded(Refused):
+    """The database's tables are of an older version; `workbench migrate` brings them up to date."""
+
+
+class MigrationRefused(Refused):
+    """The tables are of an older version, whose runs are at work; the message names them."""
 
 
 class ServiceUnavailable(WorkbenchError):

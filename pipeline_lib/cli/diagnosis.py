@@ -9,7 +9,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from pipeline_lib.cli.views import show_on_terminal
-from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.errors import NoRunYet, WorkbenchError
 from pipeline_lib.execution.cleaning import find_orphans
 from pipeline_lib.services import group, postgres
 from pipeline_lib.services.doctor import Finding, examine
@@ -50,11 +50,14 @@ def _told(component: group.ComponentState) -> Finding:
 def _in_database(settings: Settings) -> list[Finding]:
     try:
         with postgres.held(settings) as url:
-            engine = database.connect(url)
+            engine = database.connect_to_read(url)
             found = [_outbox(engine, settings), _orphans(engine, settings)]
             engine.dispose()
-    except ServiceUnavailable as error:
-        return [Finding("outbox", "machine", False, str(error))]
+    except NoRunYet:
+        return [Finding("tables", "machine", True, "none yet: the first run makes them")]
+    except WorkbenchError as error:
+        problem, _, mend = str(error).rpartition("; ")
+        return [Finding("tables", "machine", False, problem, mend)]
     return found
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.cli.output import Json, print_json
-from pipeline_lib.errors import UnknownRun
+from pipeline_lib.errors import NoRunYet, UnknownRun
 from pipeline_lib.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def add_commands(app: typer.Typer) -> None:
 
 @contextmanager
 def tracking() -> Iterator[tuple[Settings, Engine]]:
-    """Reach the tracking database for the block, and look after runs whose owner has died."""
+    """Reach the tracking database for the block, and look after runs whose owner has died; tables stay as they are."""
     from pipeline_lib.execution.aftermath import look_after
     from pipeline_lib.services import postgres
     from pipeline_lib.tracking import database
 
     settings = load_settings()
     with postgres.held(settings) as url:
-        engine = database.connect(url)
+        engine = database.connect_to_read(url)
         try:
             look_after(engine, settings)
             yield settings, engine
@@ -60,7 +60,8 @@ def runs(
     from pipeline_lib.cli.views import runs_table, show_on_terminal
     from pipeline_lib.tracking import queries
 
-    with tracking() as (_, engine):
+    figures: list[dict[str, Any]] = []
+    with suppress(NoRunYet), tracking() as (_, engine):
         figures = [dict(row) for row in queries.key_figures(engine, limit)]
     print_json(figures) if as_json else show_on_terminal(runs_table(figures))
 

@@ -1,10 +1,12 @@
-"""Commands for what goes on in the background: up, down, worker, relay."""
+"""Commands for what goes on in the background: up, down, migrate, worker, relay."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +14,7 @@ import typer
 from pipeline_lib import logs
 from pipeline_lib.cli.looking import tracking
 from pipeline_lib.services import group
-from pipeline_lib.settings import load_settings
+from pipeline_lib.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from pipeline_lib.cli.app import Work
@@ -24,6 +26,7 @@ def add_commands(app: typer.Typer, work: Work) -> None:
     """Add the commands of this module."""
     app.command()(up)
     app.command()(down)
+    app.command()(migrate)
     _add_worker(app, work)
     app.command(hidden=True)(relay)
 
@@ -32,12 +35,32 @@ def up() -> None:
     """Start services, worker, relay and page in the background, and keep them up; says where the page is."""
     settings = load_settings()
     was_up = group.look(settings) is not None
-    state = group.start(settings, (lambda _state: None) if was_up else _Progress())
+    with nullcontext() if was_up else up_to_date(settings):
+        state = group.start(settings, (lambda _state: None) if was_up else _Progress())
     print("up already" if was_up else "up")
     for component in state.components:
         if component.address:
             print(f"  {component.name:8} {component.address}")
     print("`workbench doctor` shows how they are, `workbench down` stops them")
+
+
+def migrate() -> None:
+    """Bring the database's tables to this version's; `run`, `resume`, `up`, `worker` and `web` do so by themselves."""
+    from pipeline_lib.tracking.migration import newest_revision
+
+    with up_to_date(load_settings()):
+        print(f"the tables are at revision {newest_revision()}, which this version needs")
+
+
+@contextmanager
+def up_to_date(settings: Settings) -> Iterator[None]:
+    """Hold the database for the block, its tables at this version's; raises `MigrationRefused`."""
+    from pipeline_lib.services import postgres
+    from pipeline_lib.tracking import database
+
+    with postgres.held(settings) as url:
+        database.connect(url).dispose()
+        yield
 
 
 def down() -> None:

@@ -8,29 +8,22 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial, wraps
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import stamina
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline_lib.connection_uri import DEFAULT_PORT, parameters_of, shown
-from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.errors import MigrationNeeded, NoRunYet, ServiceUnavailable, WorkbenchError
+from pipeline_lib.tracking.migration import Tables, compared, migrate
 from pipeline_lib.tracking.outage import in_one_line
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 _PATIENCE_SECONDS = 60.0
-_MIGRATIONS = Path(__file__).with_name("migrations")
 _SILENCE_SECONDS = 30
-_MIGRATION_LOCK = 0x6E62_7762  # any constant will do, as long as every version of the workbench uses the same
 
 
 _lost: weakref.WeakKeyDictionary[Engine, float] = weakref.WeakKeyDictionary()
@@ -77,20 +70,54 @@ def patient(call: Callable[Given, Result]) -> Callable[Given, Result]:
 
 
 def connect(database_url: str) -> Engine:
-    """Return an engine on an up-to-date schema; raises `ServiceUnavailable` naming host and port, never the password.
+    """Return an engine for what starts work: tables are made or brought to the newest version first.
 
     `database_url` is a libpq URI. Connections are checked before use, so that a restarted server is met by a new one;
-    one whose other end is silent for half a minute counts as lost.
+    one whose other end is silent for half a minute counts as lost. Raises `ServiceUnavailable` naming host and port,
+    never the password, and `MigrationRefused` while runs of an older version are at work.
     """
+    return _opened(database_url, {Tables.MISSING, Tables.OLDER, Tables.CURRENT})
+
+
+def connect_by_hand(database_url: str) -> Engine:
+    """Return an engine for a notebook: missing tables are made; raises `MigrationNeeded` for older ones."""
+    return _opened(database_url, {Tables.MISSING})
+
+
+def connect_to_read(database_url: str) -> Engine:
+    """Return an engine for a command that looks: no table is made or changed.
+
+    Raises `NoRunYet` where there is none, and `MigrationNeeded` for those of an older version.
+    """
+    return _opened(database_url, set())
+
+
+def _opened(database_url: str, migrating: set[Tables]) -> Engine:
     engine = _engine_on(database_url)
     try:
-        migrate(engine)
+        tables, revision = compared(engine)
+        if tables in migrating:
+            migrate(engine)
+        else:
+            _check_current(tables, revision, f"database {shown(database_url)}")
     except DBAPIError as error:
+        engine.dispose()
         raise ServiceUnavailable(in_one_line(error, shown(database_url))) from error
-    except CommandError as error:
-        newer = "its tables are of a newer version of the workbench; use that one, or another database"
-        raise ServiceUnavailable(f"database {shown(database_url)}: {newer} ({error})") from error
+    except WorkbenchError:
+        engine.dispose()
+        raise
     return engine
+
+
+def _check_current(tables: Tables, revision: str, place: str) -> None:
+    if tables is Tables.NEWER:
+        told = "its tables are of a newer version of the workbench"
+        raise ServiceUnavailable(f"{place}: {told} ({revision}); use that one, or another database")
+    if tables is Tables.MISSING:
+        raise NoRunYet(f"{place}: there is no run yet; `workbench run` makes one")
+    if tables is Tables.OLDER:
+        told = f"its tables are of an older version of the workbench ({revision})"
+        raise MigrationNeeded(f"{place}: {told}; `workbench migrate` brings them up to date")
 
 
 def _engine_on(database_url: str) -> Engine:
@@ -135,25 +162,3 @@ def storable(value: Any) -> Any:
     if isinstance(value, dict):
         return {storable(name): storable(item) for name, item in value.items()}
     return [storable(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def migrate(engine: Engine) -> None:
-    """Bring the tables to the newest version; concurrent callers wait for each other on an advisory lock."""
-    if _is_current(engine):
-        return
-    with engine.begin() as connection:
-        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        command.upgrade(_config(connection), "head")
-
-
-def _is_current(engine: Engine) -> bool:
-    newest = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == newest
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config

@@ -113,3 +113,14 @@ class PipelineEvent(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     published_at: Mapped[datetime | None]
     returned_at: Mapped[datetime | None]
+
+
+class DatabaseIdentity(Base):
+    """The one row that says which database this is, and where it was when it was told so (database_identity.py)."""
+
+    __tablename__ = "workbench_database"
+    __table_args__ = (CheckConstraint("single", name="single"),)
+
+    single: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    id: Mapped[uuid.UUID] = mapped_column(UUID)
+    place: Mapped[str]

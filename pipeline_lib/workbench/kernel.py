@@ -31,8 +31,8 @@ class KernelServices:
 
     @cached_property
     def engine(self) -> Engine:
-        """An engine on up-to-date tables; raises `ServiceUnavailable`."""
-        return database.connect(self.database_url)
+        """An engine on up-to-date tables; raises `ServiceUnavailable`, and `MigrationNeeded` for older ones."""
+        return database.connect_by_hand(self.database_url)
 
     @cached_property
     def spark(self) -> SparkSession:

@@ -47,7 +47,7 @@ class Panel:
     def __init__(self, settings: Settings) -> None:
         self._services = ExitStack()
         self._settings = settings
-        self._engine = database.connect(self._services.enter_context(postgres.held(settings)))
+        self._engine = database.connect_by_hand(self._services.enter_context(postgres.held(settings)))
         self._services.callback(self._engine.dispose)
         self._starting: Launch | None = None
         self._status = ""

@@ -13,7 +13,7 @@ from pipeline_lib.artefacts import Counted
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.services import statsd
 from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database, queries
+from pipeline_lib.tracking import migration, queries
 from pipeline_lib.tracking.document import run_document
 from pipeline_lib.tracking.metrics import Metrics
 from pipeline_lib.tracking.resuming import reopen_run
@@ -139,7 +139,7 @@ def test_attempts_of_the_past_get_their_seconds_from_their_events(run: OwnedRun,
             " where pipeline_id = :id and type = 'run.started' and sequence = 1"
         )
         connection.execute(earlier, {"id": run.pipeline_id})
-        command.downgrade(database._config(connection), "0003")
-    database.migrate(run.engine)
+        command.downgrade(migration.configuration(connection), "0003")
+    migration.migrate(run.engine)
     told, shown = seconds_of(run, settings)
     assert told == pytest.approx(7, abs=0.5) == shown

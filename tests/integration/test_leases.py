@@ -106,6 +106,6 @@ def test_a_user_who_may_create_no_tables_is_told_so_in_one_line(database_url: st
 
 def test_tables_of_a_newer_version_are_told_as_such(database_url: str, engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("update alembic_version set version_num = '9999'"))
+        connection.execute(text("update workbench_version set version_num = '9999'"))
     with pytest.raises(ServiceUnavailable, match="newer version of the workbench"):
         database.connect(database_url)

@@ -8,15 +8,14 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from pipeline_lib.artefacts import Manifest
 from pipeline_lib.errors import IllegalTransition, LeaseLost, UnknownRun
 from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking import database, queries
+from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.events import Event, EventType
 from pipeline_lib.tracking.lease import held_lease, reap, request_cancel
-from pipeline_lib.tracking.models import Base
 from pipeline_lib.tracking.runs import Origin, OwnedRun, claim_run, create_run
 from pipeline_lib.tracking.states import RunStatus, StageStatus
 
@@ -229,21 +228,3 @@ def test_key_figures_know_the_records_of_generated_and_of_own_input(
     run.stage_started(stage)
     run.stage_completed(stage, manifest_of(run, stage, **{counted: 12}))
     assert queries.key_figures_of(engine, run.pipeline_id)["records_read"] == 12
-
-
-def test_migrations_give_the_tables_that_the_models_describe(engine: Engine) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
-
-
-def test_concurrent_migrations_wait_for_each_other(database_url: str) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        engines = list(pool.map(database.connect, [database_url] * 4))
-    with engines[0].connect() as connection:
-        assert connection.execute(text("select count(*) from pipelines")).scalar_one() == 0
-    for each in engines:
-        each.dispose()

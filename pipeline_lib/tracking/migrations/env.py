@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that `database.migrate` hands over."""
+"""Alembic's entry: runs the migrations on the connection that `migration.migrate` hands over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from alembic import context
 from pipeline_lib.tracking.models import Base
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=Base.metadata, transaction_per_migration=False
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    version_table=context.config.attributes["version_table"],
+    transaction_per_migration=False,
 )
 with context.begin_transaction():
     context.run_migrations()
