@@ -12,15 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipeline_lib import connection_uri
 from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.credentials import check_credentials
+from pipeline_lib.environment import PROJECT as PROJECT
 from pipeline_lib.errors import InvalidSetting
 from pipeline_lib.redaction import keep_secrets_of
 
-PROJECT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = PROJECT / "notebooks"
 DBT_PROJECT = PROJECT / "dbt"
 
@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     workbench_home: Path = Field(Path(".workbench"), description="runs, services, logs")
     workbench_notebooks: Path = Field(Path("notebooks"), description="the five stage notebooks")
     workbench_lease_seconds: int = Field(30, ge=2, le=3600, description="after this silence a run has crashed")
+    workbench_kernel_env: dict[str, str] = Field(
+        {}, description='variables that kernels get besides the shell\'s, as JSON, e.g. {"PYTHONPATH": "/srv/modules"}'
+    )
     workbench_web_host: str = Field("127.0.0.1", description="where the page listens; elsewhere it wants a token")
     workbench_web_port: int = Field(8787, ge=1, le=65535, description="its TCP port")
     workbench_web_names: str = Field("", description="further host[:port] by which people reach it, comma between them")
@@ -55,6 +58,7 @@ class Settings(BaseSettings):
         """Have every secret struck out of whatever this process writes."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         keep_secrets_of({name: value.get_secret_value() for name, value in values.items() if type(value) is SecretStr})
+        keep_secrets_of(self.workbench_kernel_env)
 
     @cached_property
     def home(self) -> Path:
@@ -80,6 +84,8 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problem = error.errors(include_input=False)[0]
         raise InvalidSetting(f"{str(problem['loc'][0]).upper()}: {problem['msg'].lower()}; see .env.example") from None
+    except SettingsError:
+        raise InvalidSetting("WORKBENCH_KERNEL_ENV: must be a JSON object of texts; see .env.example") from None
     _check_database(settings.database_url)
     _check_scheme("AMQP_URL", settings.amqp_url, ("amqp", "amqps"))
     _check_scheme("SPARK_REMOTE", settings.spark_remote, ("sc",))

@@ -19,6 +19,7 @@ from jupyter_server.serverapp import ServerApp, list_running_servers
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 from pipeline_lib.artefacts import private_folder
+from pipeline_lib.environment import passed_on
 from pipeline_lib.settings import NOTEBOOKS, Settings
 
 WORKSPACE = "workbench"
@@ -73,7 +74,8 @@ def _without(options: Sequence[str], more: Sequence[str]) -> list[str]:
 def lab_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of the server and its kernels: where the workbench is, and our defaults for the look."""
     return {
-        **os.environ,
+        **passed_on(os.environ),
+        **settings.workbench_kernel_env,
         "WORKBENCH_HOME": str(settings.home),
         "WORKBENCH_LAB": str(lab_root(settings)),
         "JUPYTER_CONFIG_PATH": _before(_ASSETS, "JUPYTER_CONFIG_PATH"),

@@ -24,6 +24,19 @@ from zmq.eventloop.zmqstream import ZMQStream
 _CHILDREN_SECONDS = (0.01, 0.03, 0.1)
 
 
+class UnconfiguredApp(IPKernelApp):
+    """Runs no start-up file (PYTHONSTARTUP, a profile's, the system's) and reads no configuration of IPython.
+
+    What a person has set up for interactive work, such as a decimal context, must not change a run's data.
+    """
+
+    def load_config_file(self, *_: Any, **__: Any) -> None:
+        """Read none."""
+
+    def _run_startup_files(self) -> None:
+        """Run none."""
+
+
 class BriefKernel(IPythonKernel):
     """Leaves without waiting for processes that do not listen: whoever reaps a kernel kills its group anyway.
 
@@ -61,8 +74,8 @@ def serve(connection_file: str, owner: int, crash_log: int) -> None:
             return context, pipe
 
     kernelapp.IOPubThread = PrivateIOPubThread  # type: ignore[attr-defined]
-    app = IPKernelApp.instance(kernel_class=BriefKernel)
-    app.initialize(
+    app = UnconfiguredApp.instance(kernel_class=BriefKernel)
+    app.initialize(  # type: ignore[no-untyped-call]
         [
             f"--IPKernelApp.connection_file={connection_file}",
             f"--IPKernelApp.parent_handle={owner}",
@@ -71,7 +84,7 @@ def serve(connection_file: str, owner: int, crash_log: int) -> None:
     )
     # ipykernel redirects descriptor 2 into itself; a crash must reach the log, since a dead kernel sends no message.
     faulthandler.enable(file=crash_log, all_threads=False)
-    app.start()
+    app.start()  # type: ignore[no-untyped-call]
     # Its orderly closing waits for the control thread, which may wait for the thread it has stopped just before:
     # one kernel in ten then never ended. The system closes sockets as well; what notebooks registered still runs.
     atexit.unregister(app.close)

@@ -39,8 +39,9 @@ class Farewell:
 def become_kernel(connection_file: str, owner: int, farewell: Farewell) -> None:
     """Serve as an IPython kernel on this connection file until it is shut down or process `owner` dies."""
     die_with(owner)
-    if _PROJECT not in sys.path:
-        sys.path.append(_PROJECT)
+    if _PROJECT in sys.path:
+        sys.path.remove(_PROJECT)
+    sys.path.insert(0, _PROJECT)
     from pipeline_lib.execution import kernel_app
 
     kernel_app.serve(connection_file, owner, crash_log=os.dup(2))

@@ -25,6 +25,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from pipeline_lib.environment import passed_on
 from pipeline_lib.execution import kernel_process
 from pipeline_lib.execution.outcome import KernelExit
 
@@ -162,7 +163,7 @@ def manager_in(folder: Path, kernels: Kernels) -> WorkbenchKernelManager:
 
 def kernel_environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
     """Return a kernel's whole environment: this process's, the defaults, `extra`, and a private IPython folder."""
-    return {**KERNEL_DEFAULTS, **os.environ, **extra, "IPYTHONDIR": str(folder / "ipython")}
+    return {**KERNEL_DEFAULTS, **passed_on(os.environ), **extra, "IPYTHONDIR": str(folder / "ipython")}
 
 
 def exit_of(code: int, peak_bytes: int | None = None) -> KernelExit:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from pipeline_lib.execution.kernel_process import Farewell, become_kernel, kill_group, reap_group
 from pipeline_lib.execution.strays import adopt_orphans, end_all, end_strays
@@ -177,6 +177,7 @@ def settle(request: dict[str, Any]) -> None:
     os.setsid()
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.path.extend(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))  # the interpreter has started
     os.chdir(request["folder"])
     log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -46,6 +46,7 @@ class Resources:
         time does.
         """
         variables = {
+            **self.settings.workbench_kernel_env,
             "WORKBENCH_HOME": str(self.settings.home),
             "WORKBENCH_HEADLESS": "1",
             **database_environment(self.database_url, application),

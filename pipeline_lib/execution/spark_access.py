@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 
+from pipeline_lib.environment import passed_on
 from pipeline_lib.errors import RunCancelled, ServiceUnavailable
 from pipeline_lib.execution import spark_farewell
 from pipeline_lib.services import spark
@@ -56,7 +57,7 @@ class SparkAccess:
         if not accepts_connections(*spark.place_of(url)):
             return
         command = [sys.executable, "-P", spark_farewell.__file__]
-        environment = os.environ | {"SPARK_REMOTE": url}
+        environment = passed_on(os.environ) | {"SPARK_REMOTE": url}
         try:
             done = subprocess.run(command, env=environment, capture_output=True, timeout=_FAREWELL_SECONDS, check=False)
         except subprocess.TimeoutExpired:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline_lib.environment import passed_on
 from pipeline_lib.execution import nursery as nursery_process
 from pipeline_lib.execution.kernels import KERNEL_DEFAULTS, KernelOrder, KernelProcess, Kernels, PlainKernels, exit_of
 from pipeline_lib.execution.outcome import KernelExit
@@ -84,7 +85,7 @@ class Nursery:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # One BLAS thread: OpenBLAS starts its threads at import, and a process with threads must not fork.
-        variables = {**KERNEL_DEFAULTS, **(environment or os.environ), "OPENBLAS_NUM_THREADS": "1"}
+        variables = {**KERNEL_DEFAULTS, **(environment or passed_on(os.environ)), "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             process = subprocess.Popen(
                 [

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline_lib.artefacts import private_folder
+from pipeline_lib.environment import passed_on
 from pipeline_lib.services import postgres, prefect, readiness, spark, tethered
 from pipeline_lib.services.state import has_keeper, read_live_state
 from pipeline_lib.settings import PROJECT, Settings
@@ -109,7 +110,7 @@ class Child:
         with open_log(Path(self.log)) as log:
             self._process = subprocess.Popen(
                 command,
-                env=os.environ | self._environment,
+                env=passed_on(os.environ) | self._environment,
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

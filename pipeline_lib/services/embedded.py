@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline_lib.environment import passed_on
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.services import locks
 from pipeline_lib.services.state import (
@@ -92,7 +94,15 @@ def _spawn_keeper(name: str, folder: Path) -> None:
     (folder / STATE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "pipeline_lib.services.keeper", name, str(folder)]
     with (folder / LOG).open("ab") as log:
-        done = subprocess.run(command, cwd=_IMPORT_FROM, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        done = subprocess.run(
+            command,
+            env=passed_on(os.environ),
+            cwd=_IMPORT_FROM,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=False,
+        )
     if done.returncode:
         raise _failure(name, folder)
 

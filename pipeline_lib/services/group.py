@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from pipeline_lib.artefacts import private_folder
+from pipeline_lib.environment import passed_on
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.services import locks
 from pipeline_lib.services.components import open_log, services_of
@@ -119,7 +120,7 @@ def services_left(settings: Settings) -> list[str]:
 def _spawn(settings: Settings, folder: Path) -> subprocess.Popen[bytes]:
     (folder / STATE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "pipeline_lib.services.supervisor"]
-    environment = os.environ | {"WORKBENCH_HOME": str(settings.home)}
+    environment = passed_on(os.environ) | {"WORKBENCH_HOME": str(settings.home)}
     with open_log(_log_of(settings)) as log:
         return subprocess.Popen(
             command,

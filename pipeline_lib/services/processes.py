@@ -9,14 +9,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from pipeline_lib.environment import passed_on
+
+_LOOPBACK = ("127.0.0.1", "::1")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_PLAIN = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH"})
+_PLAIN = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH"})
 
 
 def die_with_parent(with_signal: int) -> Callable[[], None]:
@@ -105,8 +109,9 @@ def is_alive(pid: int) -> bool:
 
 
 def plain_environment() -> dict[str, str]:
-    """Return what a server may know of our environment: no credential, no setting of another component."""
-    return {name: value for name, value in os.environ.items() if name in _PLAIN or name.startswith("LC_")}
+    """Return what a server of others may know of our environment: no credential, no setting of any component."""
+    ours = passed_on(os.environ)
+    return {name: value for name, value in ours.items() if name in _PLAIN or name.startswith("LC_")}
 
 
 def free_port() -> int:
@@ -136,9 +141,8 @@ def _is_free(port: int) -> bool:
 
 
 def accepts_connections(host: str, port: int, seconds: float = 1.0) -> bool:
-    """Tell whether something listens there."""
-    try:
-        with socket.create_connection((host, port), seconds):
+    """Tell whether something listens there; `localhost` need not stand in /etc/hosts."""
+    for address in _LOOPBACK if host == "localhost" else (host,):
+        with suppress(OSError), socket.create_connection((address, port), seconds):
             return True
-    except OSError:
-        return False
+    return False

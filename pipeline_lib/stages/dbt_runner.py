@@ -125,16 +125,22 @@ def _close_log() -> None:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the block and put the former ones back: dbt's profile reads nothing else."""
-    former = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    """Set these variables for the block, without any other option of dbt's, and restore all afterwards."""
+    options = {name for name in os.environ if name.startswith("DBT_")}
+    former = {name: os.environ.get(name) for name in options | values.keys()}
+    _set_variables({name: values.get(name) for name in former})
     try:
         yield
     finally:
-        for name, value in former.items():
+        _set_variables(former)
+
+
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
             os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        else:
+            os.environ[name] = value
 
 
 class _NodeCounter:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.artefacts import private_folder
+from pipeline_lib.environment import passed_on
 from pipeline_lib.parameters import RunParameters
 from pipeline_lib.settings import Settings
 
@@ -81,5 +82,5 @@ def _launch(arguments: list[str], settings: Settings) -> Launch:
 
 def _environment(key: str, settings: Settings) -> Mapping[str, str]:
     """Return this kernel's environment; it asks for colours, which have no place in a file."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _COLOURS}
+    inherited = {name: value for name, value in passed_on(os.environ).items() if name not in _COLOURS}
     return {**inherited, "WORKBENCH_HOME": str(settings.home), STARTED_BY: f"panel:{key}"}

@@ -48,7 +48,7 @@ def test_the_same_parameters_make_the_same_data_in_every_stage(elsewhere: Workbe
         **{name: sha256_of(folder / name) for name in files},
         **dict(_processed(folder / "03_process" / "processed")),
         **dict(_marts(elsewhere.environment["DATABASE_URL"], schema_of(run["pipeline_id"]))),
-        "exported data": _exported(Path(run["output_file"])),
+        "exported data": exported(Path(run["output_file"])),
     }
     assert found == PINNED
 
@@ -68,7 +68,7 @@ def _marts(database_url: str, schema: str) -> Iterator[tuple[str, str]]:
                 yield f"mart {name}", _hash([column.name for column in cursor.description or ()], rows)
 
 
-def _exported(path: Path) -> str:
+def exported(path: Path) -> str:
     """Hash what follows the document's head, which names the run."""
     return hashlib.sha256(path.read_bytes().partition(b'"data": ')[2]).hexdigest()
 

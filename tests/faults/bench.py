@@ -100,16 +100,19 @@ class Bench:
     temporary: Path
     started: list[StartedRun] = field(default_factory=list)
 
-    def run(self, *options: str, failpoint: str = "", limits: Limits = None, **more: str) -> StartedRun:
+    def run(self, *options: str, **more: Any) -> StartedRun:
         """Start `workbench run` on 200 records and return at once.
 
-        `failpoint` is a place and a signal, `limits` is called in the process before it begins, `more` are variables.
+        `more` are arguments of `start`: `failpoint` is a place and a signal, `limits` is called in the process before
+        it begins, the rest are variables.
         """
         command = ("run", "--records", "200", "--seed", "7", *options)
-        return self.start(*command, failpoint=failpoint, limits=limits, **more)
+        return self.start(*command, **more)
 
-    def start(self, *command: str, failpoint: str = "", limits: Limits = None, **more: str) -> StartedRun:
-        """Start any `workbench` command and return at once."""
+    def start(
+        self, *command: str, failpoint: str = "", limits: Limits = None, project: Path = PROJECT, **more: str
+    ) -> StartedRun:
+        """Start any `workbench` command and return at once; `project` may be a copy that is not installed."""
         mark = secrets.token_hex(8)
         faults = {VARIABLE: failpoint} if failpoint else {}
         marked = {MARK: mark, STARTED_BY: f"cli:{mark}"}
@@ -117,9 +120,9 @@ class Bench:
         output = self.temporary.parent / f"{self.temporary.name}-{mark}.log"
         with output.open("wb") as log:
             process = subprocess.Popen(
-                [WORKBENCH, *command],
+                [*_program(project), *command],
                 env=environment,
-                cwd=PROJECT,
+                cwd=project,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -151,6 +154,10 @@ class Bench:
             run.process.kill()
             run.process.wait()
             run.output.unlink()
+
+
+def _program(project: Path) -> list[str | Path]:
+    return [WORKBENCH] if project == PROJECT else [sys.executable, "-m", "pipeline_lib.command"]
 
 
 def _has_mark(process: psutil.Process, mark: str) -> bool:

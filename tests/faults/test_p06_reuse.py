@@ -29,7 +29,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
 
 
 def reusing(bench: Bench, project: Path, *options: str) -> StartedRun:
-    run = bench.run("--reuse", *options, PYTHONPATH=str(project))
+    run = bench.run("--reuse", *options, project=project)
     assert run.wait(120) == 0, run.said()
     return run
 
@@ -78,7 +78,7 @@ def test_an_own_file_that_changes_is_ingested_again(bench: Bench, project: Path,
     own = tmp_path / "own.json"
     own.write_text(OWN_RECORDS * 2)  # two equal ids: the second is rejected, which ends the run before Spark is needed
     options = ("--reuse", "--input-file", str(own), "--set", "max_reject_rate=0.5")
-    failing = {"failpoint": "stage_started/process:SIGKILL", "PYTHONPATH": str(project)}
+    failing = {"failpoint": "stage_started/process:SIGKILL", "project": project}
     runs = []
     for content in (OWN_RECORDS * 2, OWN_RECORDS * 2, OWN_RECORDS + OWN_RECORDS.replace("1,", "2,", 1)):
         own.write_text(content)
@@ -90,7 +90,7 @@ def test_an_own_file_that_changes_is_ingested_again(bench: Bench, project: Path,
 
 
 def test_a_result_that_does_not_verify_is_not_reused(bench: Bench, project: Path) -> None:
-    failing = {"failpoint": "stage_started/process:SIGKILL", "PYTHONPATH": str(project)}
+    failing = {"failpoint": "stage_started/process:SIGKILL", "project": project}
     first = bench.run("--reuse", **failing)
     first.wait(120)
     records = first.folder.stage(StageName.GENERATE) / "records.jsonl"
@@ -102,7 +102,7 @@ def test_a_result_that_does_not_verify_is_not_reused(bench: Bench, project: Path
 
 
 def test_without_the_wish_nothing_is_reused(bench: Bench, project: Path) -> None:
-    failing = {"failpoint": "stage_started/ingest:SIGKILL", "PYTHONPATH": str(project)}
+    failing = {"failpoint": "stage_started/ingest:SIGKILL", "project": project}
     clock = ("--reference-time", "2026-11-01T12:00:00")
     runs = [bench.run(*clock, **failing) for _ in range(2)]
     for run in runs:

@@ -100,3 +100,12 @@ def test_the_example_names_every_setting_with_its_default_and_sets_none() -> Non
     }
     assert set(re.findall(r"^# (.+)\n#([A-Z_]+)=(.*)$", text, re.M)) == expected
     assert all(line.startswith("#") for line in text.splitlines() if line)
+
+
+@pytest.mark.parametrize("value", ["AWS_PROFILE=mine", '["A"]', '{"A": {}}'])
+def test_variables_for_kernels_that_are_no_object_of_texts_are_refused(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_KERNEL_ENV", value)
+    with pytest.raises(InvalidSetting, match=r"^WORKBENCH_KERNEL_ENV: "):
+        load_settings()
