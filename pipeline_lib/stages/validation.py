@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 
 from pipeline_lib.parameters import moment_of
@@ -33,7 +33,17 @@ CUSTOMER_PARTS = ("name", "email", "country")
 KNOWN_FIELDS = frozenset({"id", "name", "category", "value", "quantity", "is_active", "created_at", "customer"})
 
 _CENT = Decimal("0.01")
-_EXACT = Context(prec=40, traps=[InvalidOperation])
+# Money has a context of its own, with nothing taken from the process's contexts, which anybody may have changed.
+_EXACT = Context(
+    prec=40,
+    rounding=ROUND_HALF_UP,
+    Emin=MIN_EMIN,
+    Emax=MAX_EMAX,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[InvalidOperation],
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ def _number(fields: Mapping[str, Any], name: str) -> Decimal:
     if not isinstance(value, NumberText):
         raise RecordRejected(Reason.WRONG_TYPE, name)
     try:
-        return Decimal(value)
+        return Decimal(value, _EXACT)
     except InvalidOperation as error:
         raise RecordRejected(Reason.OUT_OF_RANGE, name) from error
 
@@ -114,10 +124,10 @@ def _cents(fields: Mapping[str, Any], repaired: set[str]) -> int:
     number = _number(fields, "value")
     if not 0 <= number <= MAX_VALUE:
         raise RecordRejected(Reason.OUT_OF_RANGE, "value")
-    rounded = number.quantize(_CENT, ROUND_HALF_UP, _EXACT)
+    rounded = _EXACT.quantize(number, _CENT)
     if rounded != number:
         repaired.add("value")
-    return int(rounded.scaleb(2))
+    return int(_EXACT.scaleb(rounded, 2))
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

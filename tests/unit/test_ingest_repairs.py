@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
+from decimal import ROUND_DOWN, Clamped, Context, FloatOperation, Inexact, Rounded, Subnormal, localcontext
 
 import pytest
 
-from tests.unit.records_in_json import REFERENCE, accepted
+from pipeline_lib.settings import PROJECT
+from pipeline_lib.stages.rejects import Reason
+from tests.unit.records_in_json import REFERENCE, accepted, record, refusal
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,36 @@ from tests.unit.records_in_json import REFERENCE, accepted
 def test_values_are_rounded_half_up_from_their_decimal_text(text: str, cents: int, is_rounded: bool) -> None:
     assert accepted(value=text).cents == cents
     assert accepted(value=text).repaired == ({"value"} if is_rounded else set())
+
+
+CONTEXTS = (
+    Context(prec=1, rounding=ROUND_DOWN),
+    Context(prec=3, Emin=-1, Emax=1, clamp=1),
+    Context(traps=[Inexact, Rounded, Subnormal, Clamped, FloatOperation]),
+    Context(traps=[]),
+)
+
+
+@pytest.mark.promise("P22", "no decimal context that a start-up file has set changes an amount")
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_no_decimal_context_of_the_process_changes_an_amount(context: Context) -> None:
+    with localcontext(context):
+        for text, cents in (("12345.67", 1_234_567), ("99999999.99", 9_999_999_999), ("10.005", 1001), ("1e-400", 0)):
+            assert accepted(value=text).cents == cents
+        assert accepted(id="9007199254740993.0", quantity="123456.0").quantity == 123_456
+        assert refusal(record(value="1e9999999999999999999"))[1] == Reason.OUT_OF_RANGE
+        assert refusal(record(quantity="12345.5"))[1] == Reason.WRONG_TYPE
+
+
+def test_a_default_decimal_context_of_before_the_import_changes_no_amount() -> None:
+    program = (
+        "import decimal; decimal.DefaultContext.prec = 2; decimal.DefaultContext.Emax = 1\n"
+        "decimal.DefaultContext.traps = {each: True for each in decimal.DefaultContext.traps}\n"
+        "decimal.setcontext(decimal.DefaultContext.copy())\n"
+        "from tests.unit.records_in_json import accepted; print(accepted(value='12345.675').cents)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT, check=True)
+    assert done.stdout == "1234568\n"
 
 
 @pytest.mark.parametrize(("text", "number"), [("5.0", 5), ("5e0", 5), ("50e-1", 5), ("0.0", 0), ("-0", 0)])
