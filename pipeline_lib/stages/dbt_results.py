@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _GOOD = frozenset({"success", "pass"})
 _NOT_REACHED = frozenset({"skipped", "no-op"})
+_BUILT = frozenset({"model", "seed", "snapshot", "test"})
 _NAMED = 5
 _LONGEST = 600
 
@@ -75,33 +77,62 @@ class Failure:
 
 @dataclass(frozen=True)
 class Build:
-    """The results of one `dbt build`, in the order in which the nodes ended."""
+    """The results of one `dbt build`, in the order in which the nodes ended.
+
+    `not_run` names what the project declares and dbt did not run to its end, e.g. "test unique_item_metrics_id".
+    """
 
     models: tuple[ModelRun, ...]
     tests: tuple[TestRun, ...]
     failures: tuple[Failure, ...]
+    not_run: tuple[str, ...] = ()
 
     def details(self) -> dict[str, Any]:
         """Return models and tests as JSON values, for the stage's record."""
         return {"models": [asdict(model) for model in self.models], "tests": [asdict(test) for test in self.tests]}
 
 
-def read_build(execution: RunExecutionResult) -> Build:
-    """Sort dbt's node results into models, tests and failures."""
+def read_build(execution: RunExecutionResult, declared: Mapping[str, str]) -> Build:
+    """Sort dbt's node results into models, tests and failures, and compare them with what `declared_nodes` found."""
     results: list[Any] = list(execution.results)  # nodes of a dozen classes with no common base for what is read here
+    ended = {result.node.unique_id for result in results if str(result.status) not in _NOT_REACHED}
     return Build(
         models=tuple(_model_run(result) for result in results if _kind(result) == "model"),
         tests=tuple(_test_run(result) for result in results if _kind(result) != "model"),
         failures=tuple(_failure(result) for result in results if str(result.status) not in _GOOD | _NOT_REACHED),
+        not_run=tuple(name for unique_id, name in declared.items() if unique_id not in ended),
     )
 
 
+def declared_nodes(target: Path) -> dict[str, str]:
+    """Return kind and name of every model and test that the project declares, by dbt's unique id.
+
+    dbt writes them to `target`/manifest.json before it selects what to run. Not among them is what the project's own
+    files disable, and ephemeral models, which are part of those that select from them. Raises `ModelTestFailed`.
+    """
+    try:
+        manifest = json.loads((target / "manifest.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelTestFailed(f"{target / 'manifest.json'}: dbt has not written it ({error})") from error
+    nodes = [node for node in manifest["nodes"].values() if node["resource_type"] in _BUILT]
+    built = [node for node in nodes if node["config"].get("materialized") != "ephemeral"]
+    return {
+        node["unique_id"]: f"{node['resource_type'].replace('_', ' ')} {node['name']}"
+        for node in (*built, *manifest["unit_tests"].values())
+    }
+
+
 def build_error(build: Build) -> WorkbenchError | None:
-    """Return the error a build amounts to, naming the tests and models that failed; None when all did well."""
-    if not build.failures:
-        return None
-    lost = next((failure for failure in build.failures if _is_lost_connection(failure.message)), None)
-    return error_of(str(lost) if lost else _told(build.failures))
+    """Return the error a build amounts to, naming what failed or was left out; None when all ran and did well."""
+    if build.failures:
+        lost = next((failure for failure in build.failures if _is_lost_connection(failure.message)), None)
+        return error_of(str(lost) if lost else _told(build.failures))
+    if build.not_run:
+        return ModelTestFailed(
+            f"dbt left out {len(build.not_run)} models and tests that the project declares: {_named(build.not_run)}; "
+            "remove the selector or the DBT_ variable that leaves them out, or disable them in the project"
+        )
+    return None
 
 
 def error_of(message: str) -> WorkbenchError:
@@ -113,9 +144,12 @@ def error_of(message: str) -> WorkbenchError:
 
 def _told(failures: Iterable[Failure]) -> str:
     first, *others = failures
-    more = ", ".join(failure.name for failure in others[:_NAMED])
-    rest = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-    return f"{first}; failed too: {more}{rest}" if others else str(first)
+    return f"{first}; failed too: {_named([failure.name for failure in others])}" if others else str(first)
+
+
+def _named(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + rest
 
 
 def _is_lost_connection(message: str) -> bool:

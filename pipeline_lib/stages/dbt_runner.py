@@ -57,12 +57,18 @@ class DbtCall:
     threads: int
     variables: Mapping[str, Any]
 
+    @property
+    def target(self) -> Path:
+        """Where dbt writes manifest.json, run_results.json and the compiled SQL."""
+        return self.folder / "target"
+
     def arguments(self) -> list[str]:
         """Return the command line. It holds no credential: dbt writes its command line into its files."""
         return [
-            *("--quiet", "--log-level", "none", "--log-level-file", "debug", "--no-use-colors", self.command),
+            *("--quiet", "--log-level", "none", "--log-level-file", "debug", "--no-use-colors", "--write-json"),
+            self.command,
             *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
-            *("--target-path", str(self.folder / "target"), "--log-path", str(self.folder / "logs")),
+            *("--target-path", str(self.target), "--log-path", str(self.folder / "logs")),
             *("--threads", str(self.threads), "--vars", json.dumps(dict(self.variables))),
         ]
 

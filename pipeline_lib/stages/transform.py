@@ -20,7 +20,7 @@ from pipeline_lib.artefacts import StageResult, written_whole
 from pipeline_lib.errors import ManifestBroken
 from pipeline_lib.parameters import TransformParameters
 from pipeline_lib.stages.database_errors import translated
-from pipeline_lib.stages.dbt_results import Build, build_error, read_build
+from pipeline_lib.stages.dbt_results import Build, build_error, declared_nodes, read_build
 from pipeline_lib.stages.dbt_runner import DbtCall, call_dbt, profile_environment
 from pipeline_lib.stages.progress import Progress, silent
 from pipeline_lib.stages.publication import MARTS, set_aside
@@ -55,7 +55,7 @@ def build_marts(
         environment = profile_environment(connection.info, schema)
     _make_room(database_url, schema)
     call = DbtCall("build", environment, folder, parameters.dbt_threads, variables_of(parameters))
-    build = read_build(call_dbt(call, progress))
+    build = read_build(call_dbt(call, progress), declared_nodes(call.target))
     error = build_error(build)
     if error is not None:
         raise error
