@@ -34,17 +34,24 @@ def open_(
     no_browser: NoBrowser = False,
     as_json: Json = False,
 ) -> None:
-    """Open a copy of a stage's notebook with that run's parameters, ready to be stepped through in JupyterLab."""
+    """Open a copy of a stage's notebook with that run's parameters, ready to be stepped through in JupyterLab.
+
+    Says first which data its cells will change: a completed run stays as it is, they work on a copy of it.
+    """
     from pipeline_lib.cli.lab_server import lab_root, running_address, serve
+    from pipeline_lib.execution.derivation import effect_of
     from pipeline_lib.execution.opening import open_copy
+    from pipeline_lib.tracking import queries
 
     with tracking() as (settings, engine):
-        copy = open_copy(engine, chosen_run(engine, pipeline_id), stage, lab_root(settings) / "opened")
+        effect = effect_of(queries.run_row(engine, chosen_run(engine, pipeline_id)), stage)
+        copy = open_copy(engine, pipeline_id, stage, lab_root(settings) / "opened")
     path = f"opened/{copy.name}"
     address = running_address(settings, path)
     if as_json:
-        print_json({"notebook": str(copy), "address": address})
+        print_json({"notebook": str(copy), "address": address, "effect": effect})
         return
+    typer.echo(effect, err=True)
     print(copy)
     if address is None:
         serve(settings, path, ["--no-browser"] if no_browser else [])

@@ -90,7 +90,8 @@ def run_summary(document: Mapping[str, Any]) -> RenderableType:
     """Return what stands at the end of a run: outcome, stages, conservation, files."""
     status = run_status_text(document["status"], document["trigger"])
     title = Text.assemble("\nRun ", (document["pipeline_id"], "bold"), " ", status)
-    title.append(f" in {seconds_text(document['seconds'])}\n" if document["seconds"] is not None else "\n")
+    title.append(f" in {seconds_text(document['seconds'])}" if document["seconds"] is not None else "")
+    title.append(f", a copy of run {document['derived_from']}\n" if document["derived_from"] else "\n")
     return Group(
         title,
         stages_table(document),

@@ -10,6 +10,7 @@ from nbformat.v4 import new_markdown_cell
 from sqlalchemy import Engine
 
 from pipeline_lib.artefacts import RunFolder, written_whole
+from pipeline_lib.execution.derivation import effect_of
 from pipeline_lib.execution.injection import inject, read_notebook
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import NOTEBOOKS
@@ -22,8 +23,9 @@ _LINK = re.compile(r"\]\(([0-9]{2}_\w+\.ipynb)\)")
 def open_copy(engine: Engine, pipeline_id: str, stage: StageName, folder: Path) -> Path:
     """Write the stage's notebook with this run's parameters injected into `folder` and return its path.
 
-    It works on the run's own folder and schema, so a cell that failed fails again, and one that is mended leaves what
-    `workbench resume` goes on from. An older copy of the same run and stage is replaced. Raises `UnknownRun`.
+    Of a run that has failed it works on its own folder and schema, so a cell that failed fails again, and one that is
+    mended leaves what `workbench resume` goes on from; of a completed run, on a copy (see `effect_of`). An older
+    notebook of the same run and stage is replaced. Raises `UnknownRun`.
     """
     run, chosen = queries.run_row(engine, pipeline_id), stage_named(stage)
     parameters = RunParameters.checked(run["parameters"]).for_stage(stage).model_dump()
@@ -32,7 +34,7 @@ def open_copy(engine: Engine, pipeline_id: str, stage: StageName, folder: Path) 
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = _LINK.sub(r"](../notebooks/\1)", cell.source)
-    notebook.cells.insert(0, new_markdown_cell(_about(run["id"], row), id="opened"))
+    notebook.cells.insert(0, new_markdown_cell(_about(run, row), id="opened"))
     notebook.metadata.pop("papermill", None)
     target = folder / f"{RunFolder(folder, pipeline_id).stage(stage).name}_of_{pipeline_id}.ipynb"
     with written_whole(target) as file:
@@ -40,11 +42,11 @@ def open_copy(engine: Engine, pipeline_id: str, stage: StageName, folder: Path) 
     return target
 
 
-def _about(pipeline_id: str, stage: queries.Row) -> str:
-    error = stage["error"] or {}
+def _about(run: queries.Row, stage: queries.Row) -> str:
+    pipeline_id, error = run["id"], stage["error"] or {}
     lines = [
         f"> **A copy to step through.** Run `{pipeline_id}`, stage {stage['name']}, which is {stage['status']}.",
-        "> Its parameters are injected below; cells work on the run's own artefacts.",
+        f"> Its parameters are injected below. {effect_of(run, StageName(stage['name']))}",
     ]
     if error:
         where = f" in cell {error['cell']} of the executed notebook" if error.get("cell") else ""

@@ -5,26 +5,22 @@ Files are linked, tables copied, and all of it is verified in its new place: the
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import Engine, Row, select
 from sqlalchemy.exc import DBAPIError
 
-from pipeline_lib.artefacts import Manifest, schema_of, sha256_of
+from pipeline_lib.artefacts import Manifest, sha256_of
 from pipeline_lib.errors import ManifestBroken
-from pipeline_lib.execution.attempts import report_of
 from pipeline_lib.execution.fingerprint import Code
 from pipeline_lib.execution.proof import counted, inputs_of
 from pipeline_lib.execution.recording import announcement, verified_manifest
 from pipeline_lib.execution.stage_run import RunAtWork
+from pipeline_lib.execution.takeover import take_over
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.stages.chain import Stage, stage_named
-from pipeline_lib.stages.run_schema import check_tables, copy_tables, tables_left
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
 from pipeline_lib.tracking.resuming import explain_stage
 from pipeline_lib.tracking.states import StageStatus
@@ -104,45 +100,9 @@ def _is_taken_over(work: RunAtWork, former: Former) -> bool:
 
 def _taken_over(work: RunAtWork, former: Former) -> Manifest:
     found = Manifest.model_validate(former.manifest)
-    maker = found.reused_from or former.pipeline_id
-    manifest = found.model_copy(update={"pipeline_id": work.run.pipeline_id, "reused_from": maker})
-    origin = work.resources.settings.run_folder(former.pipeline_id).stage(manifest.stage)
-    folder = work.folder.stage(manifest.stage)
-    _copy_tables(work.run.engine, manifest, former.pipeline_id)
-    for artefact in manifest.artefacts:
-        _link(origin / artefact.path, folder / artefact.path)
-    _link_notebook(origin, folder, former.attempt)
-    manifest.write(folder)
-    return verified_manifest(work.folder, manifest.stage)
-
-
-def _copy_tables(engine: Engine, manifest: Manifest, former: str) -> None:
-    tables = tables_left(manifest.stage, manifest.details)
-    if tables:
-        target = schema_of(manifest.pipeline_id)
-        with engine.begin() as connection:
-            copy_tables(connection, manifest.stage, schema_of(former), target)
-            check_tables(connection, target, tables)
-
-
-def _link_notebook(origin: Path, folder: Path, attempt: int) -> None:
-    """Show the notebook that made the result, and its report, as this run's; they name the run that executed them."""
-    made = origin / ("notebook.ipynb" if attempt <= 1 else f"notebook.attempt-{attempt}.ipynb")
-    for source, target in ((made, folder / "notebook.ipynb"), (report_of(made), folder / "report.html")):
-        if source.exists():
-            _link(source, target)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Put one file in its place under a second name; a copy where the disk cannot link. Files are never edited."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-            raise
-        shutil.copyfile(source, target)
+    origin = work.resources.settings.run_folder(former.pipeline_id)
+    take_over(work.run.engine, origin, work.folder, found, former.attempt)
+    return verified_manifest(work.folder, found.stage)
 
 
 def _difference(wanted: Mapping[str, str], formers: list[Former]) -> str:

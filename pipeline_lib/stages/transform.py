@@ -53,6 +53,7 @@ def build_marts(
     with connected(database_url) as connection:
         _check_sources(connection, schema)
         environment = profile_environment(connection.info, schema)
+    progress(0, None)  # before anything is changed: a caller may refuse by raising
     _make_room(database_url, schema)
     call = DbtCall("build", environment, folder, parameters.dbt_threads, variables_of(parameters))
     build = read_build(call_dbt(call, progress), declared_nodes(call.target))

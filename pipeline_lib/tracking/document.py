@@ -64,10 +64,10 @@ def _stage_document(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seconds_of_run(row: Mapping[str, Any]) -> float | None:
     """Return the seconds of all attempts, as the view `key_figures` does; None while the run has not ended."""
-    before, present = float(row["seconds_before"]), _seconds_of_attempt(row)
-    if row["finished_at"] is None or (present is None and not before):
+    before, started, finished = float(row["seconds_before"]), row["started_at"], row["finished_at"]
+    if finished is None or (started is None and not before):
         return None
-    return round(before + (present or 0), 3)
+    return round(before + ((finished - started).total_seconds() if started else 0), 3)
 
 
 def _seconds_of_attempt(row: Mapping[str, Any]) -> float | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, func, select, text
+from sqlalchemy import ColumnElement, Engine, RowMapping, case, func, select, text
 
 from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.errors import UnknownRun
@@ -13,7 +14,7 @@ from pipeline_lib.parameters import StageName
 from pipeline_lib.tracking.database import patient
 from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineEvent, PipelineStage
-from pipeline_lib.tracking.states import STAGE_DONE
+from pipeline_lib.tracking.states import STAGE_DONE, RunStatus
 
 Row = dict[str, Any]
 RECORD_COUNTS = ("generated", "ingested", "rejected", "processed", "transformed", "exported")
@@ -60,15 +61,35 @@ def run_of_key(engine: Engine, idempotency_key: str) -> str | None:
 
 
 def runs_ready_for(engine: Engine, before: StageName | None, limit: int = 20) -> list[Row]:
-    """Return the newest runs in which stage `before` has its result (None: any run), and which nobody owns now."""
+    """Return the newest runs in which stage `before` has its result (None: any run), and which nobody owns now.
+
+    A run in which a person has just finished that stage is as new as that: the next notebook goes on with it.
+    """
     query = select(Pipeline.__table__).where(Pipeline.lease_owner.is_(None))
+    newness: ColumnElement[datetime] = func.greatest(Pipeline.created_at)
     if before is not None:
-        done = [status.value for status in STAGE_DONE]
-        query = query.join(PipelineStage, PipelineStage.pipeline_id == Pipeline.id)
-        query = query.where(PipelineStage.name == before.value, PipelineStage.status.in_(done))
+        query = query.join(PipelineStage, PipelineStage.pipeline_id == Pipeline.id).where(*_has_result(before))
+        by_hand = case((PipelineStage.interactive, PipelineStage.finished_at))
+        newness = func.greatest(Pipeline.created_at, by_hand)
     with engine.connect() as connection:
-        newest = query.order_by(Pipeline.created_at.desc(), Pipeline.id.desc()).limit(limit)
+        newest = query.order_by(newness.desc(), Pipeline.id.desc()).limit(limit)
         return [_plain(row) for row in connection.execute(newest).mappings()]
+
+
+def open_copy(engine: Engine, origin: str, before: StageName | None) -> str | None:
+    """Return the newest copy of a run that is open, by hand, with stage `before` done (None: any); else None."""
+    is_open = (Pipeline.status == RunStatus.PENDING.value, Pipeline.lease_owner.is_(None))
+    query = select(Pipeline.id).where(Pipeline.derived_from == origin, *is_open)
+    if before is not None:
+        query = query.join(PipelineStage, PipelineStage.pipeline_id == Pipeline.id).where(*_has_result(before))
+    with engine.connect() as connection:
+        newest = query.order_by(Pipeline.created_at.desc(), Pipeline.id.desc()).limit(1)
+        return connection.execute(newest).scalar_one_or_none()
+
+
+def _has_result(stage: StageName) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    done = [status.value for status in STAGE_DONE]
+    return PipelineStage.name == stage.value, PipelineStage.status.in_(done)
 
 
 def key_figures(engine: Engine, limit: int = 20) -> list[Row]:

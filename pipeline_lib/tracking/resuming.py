@@ -94,7 +94,7 @@ def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
 def _forget_results(connection: Connection, pipeline_id: str, from_stage: StageName | None) -> list[Event]:
     """Set back the stages whose results do not count any more; returns the events that tell of it."""
     reasons = {StageName(row["name"]): _reason_to_redo(row, from_stage) for row in _stages(connection, pipeline_id)}
-    return _forget(connection, pipeline_id, {stage: reason for stage, reason in reasons.items() if reason})
+    return forget_stages(connection, pipeline_id, {stage: reason for stage, reason in reasons.items() if reason})
 
 
 def _stages(connection: Connection, pipeline_id: str) -> list[RowMapping]:
@@ -118,7 +118,7 @@ def redo_stages(run: OwnedRun, reasons: Mapping[StageName, str]) -> None:
     """Forget the results of these stages; raises `LeaseLost`."""
 
     def change(connection: Connection) -> None:
-        append(connection, run.pipeline_id, _forget(connection, run.pipeline_id, reasons))
+        append(connection, run.pipeline_id, forget_stages(connection, run.pipeline_id, reasons))
         sum_up_counts(connection, run.pipeline_id)
 
     run.write([], change)
@@ -130,7 +130,7 @@ def explain_stage(run: OwnedRun, stage: StageName, reason: str) -> None:
     run.write([], lambda connection: connection.execute(update(PipelineStage).where(*where).values(reason=reason)))
 
 
-def _forget(connection: Connection, pipeline_id: str, reasons: Mapping[StageName, str]) -> list[Event]:
+def forget_stages(connection: Connection, pipeline_id: str, reasons: Mapping[StageName, str]) -> list[Event]:
     """Set stages back to pending; returns an event for each that was not. Repeated, it changes and tells nothing."""
     had_ended = {row["name"] for row in _stages(connection, pipeline_id) if row["status"] != StageStatus.PENDING.value}
     for stage, reason in reasons.items():

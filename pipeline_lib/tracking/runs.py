@@ -33,11 +33,12 @@ Change = Callable[[Connection], object]
 class Origin:
     """Where a run comes from: `trigger` is cli, page, prefect, panel, or notebook for one that a person steps through.
 
-    The key makes a repeated request one run.
+    The key makes a repeated request one run. `derived_from` is the run of which the new one begins as a copy.
     """
 
     trigger: str
     idempotency_key: str | None = None
+    derived_from: str | None = None
 
 
 def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_seconds: int | None) -> OwnedRun:
@@ -55,6 +56,7 @@ def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_
                 status=RunStatus.PENDING.value,
                 trigger=origin.trigger,
                 idempotency_key=origin.idempotency_key,
+                derived_from=origin.derived_from,
                 parameters=fixed.model_dump(mode="json"),
                 input_file=fixed.input_file or None,
                 lease_owner=run.owner,
@@ -127,7 +129,7 @@ class OwnedRun:
         """Open the next attempt of a stage; returns its number, from 1."""
         change = self._stage_change(stage, StageStatus.RUNNING, interactive=interactive, **NEXT_ATTEMPT)
         self.write([Event(EventType.STAGE_STARTED, {"interactive": interactive}, stage)], change)
-        return self._attempt_of(stage)
+        return self.attempt_of(stage)
 
     def stage_completed(self, stage: StageName, manifest: Manifest, announcement: Event | None = None) -> None:
         """Record a stage whose manifest has been verified, and what it announces to others."""
@@ -151,10 +153,7 @@ class OwnedRun:
         *,
         retrying: bool = False,
     ) -> None:
-        """Record an attempt that failed or was cancelled, and what it had counted by then.
-
-        `retrying` announces the next attempt.
-        """
+        """Record an attempt that failed or was cancelled, with its counts; `retrying` announces the next one."""
         events = [Event(EventType.STAGE_FAILED, {**error, "status": status}, stage)]
         if retrying:
             events.append(Event(EventType.STAGE_RETRYING, {}, stage))
@@ -222,7 +221,8 @@ class OwnedRun:
             raise LeaseLost(f"run {self.pipeline_id}: no longer owned by this process; it writes nothing more")
 
     @patient
-    def _attempt_of(self, stage: StageName) -> int:
+    def attempt_of(self, stage: StageName) -> int:
+        """Return the number of the stage's latest attempt."""
         where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage.value)
         with self.engine.connect() as connection:
             return connection.execute(select(PipelineStage.attempt).where(*where)).scalar_one()

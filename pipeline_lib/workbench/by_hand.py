@@ -1,8 +1,8 @@
 """Follows a stage that a person steps through: what its cells do is what the database says.
 
-As long as the run is open (pending: it was begun in a notebook), the stage is running from the cell that opens it,
-failed by a cell that raises, completed by the cell that finishes it, and cancelled when the kernel is left before.
-A run that has ended stays as it is: only a stage finished anew is recorded, for until then its old result counts.
+The stage is running from the cell that opens it, failed by a cell that raises, completed by the cell that finishes it,
+and cancelled when the kernel is left before. Opening it gives up its result and those of later stages. A completed run
+is never changed: a cell that would is stopped.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 from sqlalchemy.exc import DBAPIError
 
-from pipeline_lib.errors import RunStateError, WorkbenchError
+from pipeline_lib.artefacts import Counted, Manifest, RunFolder
+from pipeline_lib.errors import LeaseLost, WorkbenchError
+from pipeline_lib.execution.recording import announcement, verified_manifest
 from pipeline_lib.parameters import StageName
 from pipeline_lib.redaction import redacted
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.hand_work import begin_stage, end_stage, finish_stage, is_at_work
 from pipeline_lib.tracking.runs import OwnedRun
-from pipeline_lib.tracking.states import RunStatus, StageStatus
+from pipeline_lib.tracking.states import StageStatus
 
 log = logging.getLogger(__name__)
 _WORTH_SHOWING = 0.5
@@ -35,37 +38,69 @@ class StageByHand:
 
     run: OwnedRun
     stage: StageName
-    is_open: bool
+    folder: RunFolder
+    attempt: int = 0
+    is_finished: bool = False
     began: float = 0.0
+    may_go_on: bool = False
 
     def started(self) -> None:
-        """Record the start, if the run is open, and follow the cells from now on."""
+        """Record the start, and follow the cells from now on; raises `IllegalTransition` when the run is completed."""
         leave()
-        if self.is_open:
-            self.run.stage_started(self.stage, interactive=True)
+        self._begin()
         _present.append(self)
         shell = get_ipython()
         if shell is not None:
             shell.events.register("pre_run_cell", self._cell_began)
             shell.events.register("post_run_cell", self._cell_ended)
 
-    def finishing(self) -> None:
-        """Make the stage one that was done by hand, so that its completion can be recorded."""
-        if not self.is_open:
-            self.run.stage_started(self.stage, interactive=True)
-        self.is_open = False
+    def makes(self) -> None:
+        """Heed that the running cell makes data: of a finished stage that is a new attempt, if the run still allows it.
+
+        Raises `RunStateError` before a cell overwrites what a completed run, or another kernel's attempt, has made.
+        """
+        if self.may_go_on:
+            return
+        if self.is_finished:
+            self._begin()
+        with self.run.engine.connect() as connection:
+            if not is_at_work(connection, self.run.pipeline_id, self.stage, self.attempt):
+                raise LeaseLost(f"stage {self.stage} was opened again elsewhere, or its run has ended; open it again")
+        self.may_go_on = True
+
+    def finished(self, manifest: Manifest) -> None:
+        """Write, verify and record the stage's manifest; doing so again with the same result changes nothing."""
+        if self.is_finished:
+            if self._recorded() == manifest:
+                return
+            self._begin()
+        here = self.folder.stage(self.stage)
+        manifest.write(here)
+        verified = verified_manifest(self.folder, self.stage)
+        finish_stage(self.run, self.attempt, verified, announcement(self.folder, verified))
+        self.is_finished, self.may_go_on = True, False
 
     def ended(self, status: StageStatus, name: str, message: str) -> None:
         """Record that a cell raised, or that the kernel is left; nothing, once the stage is done."""
-        if not self.is_open:
+        if self.is_finished:
             return
-        self.is_open = status is StageStatus.FAILED
         told = redacted(f"stage {self.stage}, by hand, {name}: {message}")
-        error = {"name": name, "message": told, "stage": self.stage.value, "interactive": True}
+        error = {"name": name, "message": told, "stage": self.stage.value, "interactive": True, "status": status.value}
+        counts = Counted.read(self.folder.stage(self.stage)).counts
         try:
-            self.run.stage_ended_badly(self.stage, status, error)
+            end_stage(self.run, self.stage, self.attempt, error, counts)
         except (WorkbenchError, DBAPIError) as problem:
             log.warning("stage by hand not recorded", extra={"error_type": type(problem).__name__})
+
+    def _begin(self) -> None:
+        self.attempt = begin_stage(self.run, self.stage)
+        self.folder.begin(self.stage)
+        self.is_finished = False
+
+    def _recorded(self) -> Manifest | None:
+        rows = queries.stage_rows(self.run.engine, self.run.pipeline_id)
+        manifest = next(row["manifest"] for row in rows if row["name"] == self.stage)
+        return Manifest.model_validate(manifest) if manifest else None
 
     def forget(self) -> None:
         """Follow no more cells."""
@@ -75,7 +110,7 @@ class StageByHand:
             shell.events.unregister("post_run_cell", self._cell_ended)
 
     def _cell_began(self, _info: Any) -> None:
-        self.began = time.monotonic()
+        self.began, self.may_go_on = time.monotonic(), False
 
     def _cell_ended(self, result: Any) -> None:
         seconds = time.monotonic() - self.began
@@ -85,13 +120,6 @@ class StageByHand:
         if error is not None:
             status = StageStatus.CANCELLED if isinstance(error, KeyboardInterrupt) else StageStatus.FAILED
             self.ended(status, type(error).__name__, str(error))
-
-
-def stage_by_hand(run: queries.Row, owned: OwnedRun, stage: StageName) -> StageByHand:
-    """Return the right to step through a stage; raises `RunStateError` while a process works the run."""
-    if run["lease_owner"] is not None:
-        raise RunStateError(f"run {run['id']} is {run['status']} elsewhere: wait for its end, or choose another run")
-    return StageByHand(owned, stage, is_open=run["status"] == RunStatus.PENDING)
 
 
 def leave() -> None:

@@ -12,7 +12,7 @@ from pipeline_lib.stages.chain import stage_before
 from pipeline_lib.tracking import queries
 from pipeline_lib.workbench.kernel import kernel_services
 
-_NEWEST = "the newest that has the input"
+_NEWEST = "the newest that has the input (of a completed one: a copy)"
 _chosen: dict[str, str] = {}  # by variable, as long as the kernel lives: all cells can be run again with the choice
 _LAYOUT = widgets.Layout(width="44em")
 
@@ -20,10 +20,12 @@ _LAYOUT = widgets.Layout(width="44em")
 def run_chooser(stage: StageName, namespace: MutableMapping[str, Any]) -> widgets.Dropdown:
     """Return the list of runs that have this stage's input; choosing one sets `pipeline_id` in `namespace`.
 
-    Runs that a process is working on are left out: they are watched in 00_workbench.
+    Runs that a process is working on are left out: they are watched in 00_workbench. A completed run stays as it is:
+    the cells then work on a copy of it.
     """
     runs = queries.runs_ready_for(kernel_services().engine, stage_before(stage))
     chooser = _list_of(runs, _NEWEST, namespace, "pipeline_id")
+    chooser.tooltip = "A completed run stays as it is: the cells work on a copy of it"
     chooser.description, chooser.style.description_width = "Work on run", "7em"
     chooser.add_class("workbench-chooser")
     return chooser
@@ -55,4 +57,5 @@ def _words(run: queries.Row) -> str:
     records = queries.record_counts(run["counts"])["generated"]
     counted = f"{records:,} records" if records is not None else "no records yet"
     status = "open, by hand" if run["status"] == "pending" else run["status"]
-    return f"{run['id']} · {status} · {counted}"
+    origin = f", copy of {run['derived_from']}" if run["derived_from"] else ""
+    return f"{run['id']} · {status}{origin} · {counted}"

@@ -69,7 +69,8 @@ def run_html(sight: Sight) -> str:
     document = sight.document
     seconds = seconds_text(document["seconds"]) if document["seconds"] is not None else ""
     status = run_badge(document["status"], document["trigger"])
-    head = f"<div>Run <code>{document['pipeline_id']}</code> {status} {seconds}</div>"
+    origin = f", a copy of run <code>{document['derived_from']}</code>" if document["derived_from"] else ""
+    head = f"<div>Run <code>{document['pipeline_id']}</code> {status} {seconds}{origin}</div>"
     rows = "".join(_stage_row(stage, sight) for stage in document["stages"])
     names = ("stage", "status", "cell", "progress", "records", "time")
     heads = "".join(

@@ -1,8 +1,9 @@
 """What a stage's notebook holds in its hands: its run's folder, input, services, and the way to finish.
 
 The same calls serve both ways a notebook runs. Headless, the flow has made the run, holds its lease, and records the
-stage after it has verified the manifest. By hand (in JupyterLab), the session finds or makes the run, starts the
-services it needs for as long as the kernel lives, and records the stage itself, marked interactive.
+stage after it has verified the manifest. By hand (in JupyterLab), the session finds or makes the run, or a copy of one
+that is completed, starts the services it needs for as long as the kernel lives, and records the stage itself, marked
+interactive.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from sqlalchemy import Engine
 
 from pipeline_lib.artefacts import Manifest, RunFolder, StageResult, describe_artefact, schema_of, sha256_of, versions
 from pipeline_lib.errors import UnknownRun
-from pipeline_lib.execution.recording import complete_if_done, counts_before, record_stage, verified_manifest
+from pipeline_lib.execution.aftermath import look_after
+from pipeline_lib.execution.derivation import changeable_run, effect_of
+from pipeline_lib.execution.recording import complete_if_done, counts_before
 from pipeline_lib.parameters import STAGE_PARAMETERS, IngestParameters, RunParameters, StageName, StageParameters
 from pipeline_lib.stages.chain import stage_before
 from pipeline_lib.stages.conservation import check_borders
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from pipeline_lib.tracking.states import StageStatus
-from pipeline_lib.workbench.by_hand import StageByHand, stage_by_hand
+from pipeline_lib.workbench.by_hand import StageByHand
 from pipeline_lib.workbench.kernel import KernelServices, kernel_services
 from pipeline_lib.workbench.progress import CellProgress
 
@@ -40,11 +43,13 @@ def open_stage(pipeline_id: str, parameters: StageParameters) -> StageSession:
     """Open a stage for the cells that follow; its kind is that of `parameters`.
 
     Without a `pipeline_id` it works on the newest run that has the stage's input; the first stage, and ingestion of
-    an own file, start a new run. Raises `UnknownRun` when there is none, and what reaching the database raises.
+    an own file, start a new run. By hand, a completed run stays as it is: then it works on a copy, and says so. Raises
+    `UnknownRun` when there is no run, `RunStateError` when a process works it, `ManifestBroken` when it cannot be
+    copied, and what reaching the database raises.
     """
     services = kernel_services()
     stage = next(name for name, model in STAGE_PARAMETERS.items() if type(parameters) is model)
-    run_id = pipeline_id or _find_run(services.engine, stage, parameters)
+    run_id = pipeline_id if _is_headless() else _run_by_hand(services, stage, pipeline_id, parameters)
     row = queries.run_row(services.engine, run_id)
     session = StageSession(services, row, stage, as_the_run_has_it(parameters, row))
     session.begin()
@@ -55,6 +60,19 @@ def as_the_run_has_it(parameters: StageParameters, run: queries.Row) -> StagePar
     """Return the parameters with the run's reference time and input file, where the stage takes them."""
     names = {"reference_time", "input_file"} & set(type(parameters).model_fields)
     return parameters.model_copy(update={name: run["parameters"][name] for name in names})
+
+
+def _is_headless() -> bool:
+    return bool(os.environ.get(HEADLESS))
+
+
+def _run_by_hand(services: KernelServices, stage: StageName, pipeline_id: str, parameters: StageParameters) -> str:
+    """Return the run that the cells may change, and say what becomes of it."""
+    look_after(services.engine, services.settings)
+    chosen = pipeline_id or _find_run(services.engine, stage, parameters)
+    changeable = changeable_run(services.engine, services.settings, chosen, stage)
+    print(effect_of(queries.run_row(services.engine, changeable), stage))
+    return changeable
 
 
 def _find_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
@@ -107,7 +125,7 @@ class StageSession:
     @property
     def headless(self) -> bool:
         """Whether the flow runs this notebook, and records what becomes of it."""
-        return bool(os.environ.get(HEADLESS))
+        return _is_headless()
 
     @property
     def run_folder(self) -> RunFolder:
@@ -144,13 +162,18 @@ class StageSession:
         return self.run_folder.stage(stage) / self.manifest(stage).artefacts[0].path
 
     def begin(self) -> None:
-        """Make the stage's folder; by hand, also record that the stage is being worked on."""
+        """Make the stage's folder; by hand, also record that the stage is opened, which gives up its former result."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.headless:
             self._by_hand.started()
 
     def progress(self, done: int, total: int | None) -> None:
-        """Show how far the running cell is, here and to everybody who watches the run."""
+        """Show how far the running cell is, here and to everybody who watches the run.
+
+        By hand, raises `RunStateError` before the cell changes what a completed run has left.
+        """
+        if not self.headless:
+            self._by_hand.makes()
         self.shown.show(done, total)
 
     def finish(self, result: StageResult) -> Manifest:
@@ -171,9 +194,11 @@ class StageSession:
             details=details,
             versions=versions(),
         )
-        manifest.write(self.folder)
-        if not self.headless:
-            self._record()
+        if self.headless:
+            manifest.write(self.folder)
+        else:
+            self._by_hand.finished(manifest)
+            complete_if_done(self._by_hand.run, self.run_folder)
         return manifest
 
     def evidence(self, manifest: Manifest) -> pd.DataFrame:
@@ -186,14 +211,7 @@ class StageSession:
     @cached_property
     def _by_hand(self) -> StageByHand:
         owned = OwnedRun(self.services.engine, self.pipeline_id, owner=None, lease_seconds=0)
-        return stage_by_hand(self.run, owned, self.stage)
-
-    def _record(self) -> None:
-        run = self._by_hand.run
-        verified = verified_manifest(self.run_folder, self.stage)
-        self._by_hand.finishing()
-        record_stage(run, self.run_folder, verified)
-        complete_if_done(run, self.run_folder)
+        return StageByHand(owned, self.stage, self.run_folder)
 
     def _inputs(self, result: StageResult) -> dict[str, str]:
         """Return the sha256 of what the stage has read; of an own file, which may have changed since, as it was read.

@@ -11,8 +11,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from pipeline_lib.artefacts import sha256_of
 from pipeline_lib.settings import NOTEBOOKS
-from pipeline_lib.stages.chain import STAGES, Stage
+from pipeline_lib.stages.chain import STAGES
 from tests.e2e.conftest import Workbench
 
 LOOKING_BACK = ("00_workbench.ipynb", "06_compare.ipynb", "07_kpis.ipynb")
@@ -41,13 +42,28 @@ def shown_by(notebook: Any, cell_id: str) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize("stage", STAGES[1:], ids=lambda stage: stage.notebook)
-def test_a_notebook_runs_alone_on_the_newest_run(stage: Stage, apart: Workbench, newest: dict[str, Any]) -> None:
-    run_by_hand(NOTEBOOKS / stage.notebook, apart.environment)
-    document = apart.json("show", newest["pipeline_id"])
-    mine = next(each for each in document["stages"] if each["name"] == stage.name)
-    assert (mine["status"], mine["interactive"]) == ("completed", True)
-    assert document["records"] == newest["records"]
+@pytest.mark.timeout(900)
+@pytest.mark.promise("P20", "a completed run is never changed by hand: the cells work on a copy of it")
+def test_the_notebooks_run_one_after_another_on_one_copy_of_the_newest_run(
+    apart: Workbench, newest: dict[str, Any]
+) -> None:
+    files = hashes_of(newest)
+    for stage in STAGES[1:]:
+        run_by_hand(NOTEBOOKS / stage.notebook, apart.environment)
+    assert apart.json("show", newest["pipeline_id"]) == newest
+    assert hashes_of(newest) == files
+    copy = apart.json("show")
+    assert (copy["status"], copy["derived_from"]) == ("completed", newest["pipeline_id"])
+    assert copy["records"] == newest["records"]
+    states = [(stage["status"], stage["interactive"]) for stage in copy["stages"]]
+    assert states == [("reused", False), *[("completed", True)] * 4]
+    assert 1 < sum(stage["seconds"] for stage in copy["stages"][1:]) <= copy["seconds"]
+
+
+def hashes_of(run: dict[str, Any]) -> dict[Path, str]:
+    """Return the sha256 of every file of a run."""
+    folder = Path(run["output_file"]).parent.parent
+    return {path: sha256_of(path) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("skipped", ["skip-execution", NO_TAG], ids=["headless", "with widgets"])

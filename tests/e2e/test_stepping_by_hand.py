@@ -63,7 +63,11 @@ def test_looking_into_a_completed_run_leaves_it_as_it_is(
     run_id = completed["pipeline_id"]
     with stepping(NOTEBOOKS / "02_ingest.ipynb", settings.home) as notebook:
         notebook.client.nb.cells[1].source += f'\npipeline_id = "{run_id}"'
-        notebook.run("parameters", "open", "open")
+        notebook.run("parameters", "open")
+        copy = notebook.pipeline_id
+        notebook.run("open")
+        assert notebook.pipeline_id == copy != run_id
+    assert workbench.json("show", copy)["derived_from"] == run_id
     assert stage_of(workbench, run_id, "ingest")["attempts"] == 1
     assert workbench.json("show", run_id)["status"] == "completed"
 
