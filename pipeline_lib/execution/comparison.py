@@ -14,7 +14,7 @@ from pipeline_lib.execution.comparison_words import in_words
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.mart_records import MART
-from pipeline_lib.stages.processed_files import ITEMS, PROCESSED
+from pipeline_lib.stages.processed_files import ITEMS, part_files
 from pipeline_lib.stages.shifts import cramers_v, shifts_between
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.document import run_document
@@ -149,12 +149,12 @@ def _ruled(engine: Engine, pipeline_id: str) -> dict[str, dict[object, int]]:
 
 def _records(folder: RunFolder, document: Row) -> pl.LazyFrame | None:
     """Return the run's processed records with their age in days at the run's clock, None when it has none."""
-    path = folder.stage(StageName.PROCESS) / PROCESSED / ITEMS
-    if not any(path.glob("*.parquet")):
+    files = part_files(folder.stage(StageName.PROCESS), ITEMS)
+    if not files:
         return None
     clock = datetime.fromisoformat(document["parameters"]["reference_time"])
     age = (pl.lit(clock) - pl.col("created_at")).dt.total_seconds() / 86_400
-    return pl.scan_parquet(path / "*.parquet").select(*_COMPARED, age_in_days=age)
+    return pl.scan_parquet(files, glob=False).select(*_COMPARED, age_in_days=age)
 
 
 def _versions(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:

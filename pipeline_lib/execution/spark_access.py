@@ -84,6 +84,7 @@ class SparkAccess:
 @contextmanager
 def spark_access(settings: Settings) -> Iterator[SparkAccess]:
     """Give access to Spark for the block; what was started stops with its last user."""
+    spark.check_machine(settings)
     access = SparkAccess(settings)
     try:
         yield access

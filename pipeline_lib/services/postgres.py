@@ -15,7 +15,7 @@ from pipeline_lib import connection_uri
 from pipeline_lib.connection_uri import CLIENT_CHECK, place_of, shown
 from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
 from pipeline_lib.redaction import redacted
-from pipeline_lib.services import embedded
+from pipeline_lib.services import embedded, machine
 from pipeline_lib.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ def held(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield checked(settings.database_url.get_secret_value())
         return
+    machine.check_user("PostgreSQL", "DATABASE_URL")
     connection_uri.forget_variables(os.environ, passing=frozenset({"PGAPPNAME"}))
     with embedded.held("postgres", settings.home) as state:
         yield checked(str(state.url))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from pipeline_lib.errors import ServiceUnavailable
-from pipeline_lib.services import embedded
+from pipeline_lib.services import embedded, machine
 from pipeline_lib.services.processes import accepts_connections
 from pipeline_lib.settings import Settings
 
@@ -27,6 +27,13 @@ def held(settings: Settings, given_up: threading.Event | None = None) -> Iterato
         return
     with embedded.held("spark", settings.home, given_up) as state:
         yield str(state.url)
+
+
+def check_machine(settings: Settings) -> None:
+    """Raise `InvalidSetting` when the embedded server, if it is wanted, could not run on this machine."""
+    if settings.spark_remote is None:
+        machine.check_user("Spark", "SPARK_REMOTE")
+        machine.check_open_files("Spark", "SPARK_REMOTE")
 
 
 def checked(url: str) -> str:

@@ -44,7 +44,9 @@ def _sound(line: bytes) -> tuple[str, float] | None:
 
 def values_by_category(dataset: Path) -> go.Figure:
     """Distribution of `value` in each category, in 40 bins of equal width; the median is in the legend."""
-    return _distribution(pl.scan_parquet(dataset).select("category", value=pl.col("value").cast(pl.Float64)))
+    return _distribution(
+        pl.scan_parquet(dataset, glob=False).select("category", value=pl.col("value").cast(pl.Float64))
+    )
 
 
 def _distribution(rows: pl.LazyFrame) -> go.Figure:
@@ -66,7 +68,7 @@ def _distribution(rows: pl.LazyFrame) -> go.Figure:
 def records_per_day(dataset: Path) -> go.Figure:
     """How many records were created on each day (UTC), the newest 366 days that have any."""
     day = pl.col("created_at").dt.date().alias("day")
-    counts = pl.scan_parquet(dataset).group_by(day).len().sort("day").collect().tail(_MAX_DAYS)
+    counts = pl.scan_parquet(dataset, glob=False).group_by(day).len().sort("day").collect().tail(_MAX_DAYS)
     figure = titled(go.Figure(), "Records per day of creation", "day (UTC)", "records")
     figure.add_bar(x=counts["day"].to_list(), y=counts["len"].to_list(), marker_color=ACCENT)
     return figure

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from pipeline_lib.stages.process import LOWEST_TIER, TIERS
-from pipeline_lib.stages.processed_files import ITEMS, PROCESSED
+from pipeline_lib.stages.processed_files import ITEMS, part_files
 from pipeline_lib.stages.theme import ACCENT, PALETTE, TEXT, as_label, titled
 
 _STEPS = 100
@@ -95,8 +95,8 @@ def totals_by_country(folder: Path, top: int = 10) -> go.Figure:
 
 
 def _items(folder: Path) -> pl.LazyFrame:
-    return pl.scan_parquet(folder / PROCESSED / ITEMS / "*.parquet")
+    return pl.scan_parquet(part_files(folder, ITEMS), glob=False)
 
 
 def _aggregate(folder: Path, name: str) -> pl.DataFrame:
-    return pl.read_parquet(folder / PROCESSED / name / "*.parquet")
+    return pl.read_parquet(part_files(folder, name), glob=False)

@@ -85,4 +85,4 @@ def _decimals(cents: np.ndarray) -> pa.Array:
 
 def read_head(path: Path, rows: int = 5) -> pl.DataFrame:
     """Return the dataset's first rows."""
-    return pl.scan_parquet(path).head(rows).collect()
+    return pl.scan_parquet(path, glob=False).head(rows).collect()

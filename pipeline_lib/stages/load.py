@@ -26,7 +26,7 @@ from psycopg2.extensions import cursor as Cursor
 from pipeline_lib.artefacts import StageResult
 from pipeline_lib.errors import ConservationBroken
 from pipeline_lib.stages.database_errors import DRIVER_ERRORS, translated
-from pipeline_lib.stages.processed_files import ITEMS, PROCESSED, rows_by_file
+from pipeline_lib.stages.processed_files import ITEMS, PROCESSED, part_files, rows_by_file
 from pipeline_lib.stages.processed_tables import TABLES, loader_name
 from pipeline_lib.stages.progress import Progress, silent
 
@@ -83,8 +83,8 @@ def _prepare(database_url: str, schema: str, loading: Mapping[str, str]) -> None
 
 def _copy_all(database_url: str, schema: str, folder: Path, loading: Mapping[str, str], progress: Progress) -> None:
     """COPY every part, as many at once as there are cores. `progress` is told the records in whole parts."""
-    parts = [(name, part) for table, name in loading.items() for part in _parts(folder, table)]
-    items = sum(pq.read_metadata(part).num_rows for part in _parts(folder, ITEMS))
+    parts = [(name, part) for table, name in loading.items() for part in part_files(folder, table)]
+    items = sum(pq.read_metadata(part).num_rows for part in part_files(folder, ITEMS))
     done = 0
     progress(0, items)
     with ThreadPoolExecutor(max_workers=max(1, min(len(parts), os.cpu_count() or 1))) as pool:
@@ -92,10 +92,6 @@ def _copy_all(database_url: str, schema: str, folder: Path, loading: Mapping[str
             if name == loading[ITEMS]:
                 done += rows
                 progress(done, items)
-
-
-def _parts(folder: Path, table: str) -> list[Path]:
-    return sorted((folder / PROCESSED / table).glob("part-*.parquet"))
 
 
 def _copy_part(database_url: str, schema: str, table: str, part: Path) -> int:

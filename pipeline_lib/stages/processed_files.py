@@ -56,6 +56,11 @@ def rows_by_file(folder: Path) -> dict[str, int]:
     return {str(file.relative_to(folder)): pq.read_metadata(file).num_rows for file in files}
 
 
+def part_files(folder: Path, table: str) -> list[Path]:
+    """Return the files of one processed table of a stage's folder, in their order."""
+    return sorted((folder / PROCESSED / table).glob("part-*.parquet"))
+
+
 def limit_retries(spark: SparkSession | ConnectSession) -> None:
     """Have a session give up a server that is gone after 5 s; by default it would ask for ten minutes."""
     spark.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -105,4 +106,4 @@ def scan_rejects(folder: Path) -> pl.LazyFrame:
     path = folder / REJECTS
     if path.stat().st_size == 0:
         return pl.LazyFrame(schema=_COLUMNS)
-    return pl.scan_ndjson(path, schema=_COLUMNS)
+    return pl.scan_ndjson(glob.escape(str(path)), schema=_COLUMNS)  # else brackets in a folder's name find no file

@@ -16,6 +16,14 @@ REFERENCE = "2026-11-23T08:00:00+00:00"
 
 
 @pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder whose name Polars and Spark would take for a pattern."""
+    folder = tmp_path / "of [a-c]{d,e}*?"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def results(tmp_path: Path) -> tuple[StageResult, StageResult]:
     made = generate(GenerateParameters(records=20_000, defect_rate=0.06, reference_time=REFERENCE), tmp_path)
     return made, ingest(IngestParameters(reference_time=REFERENCE), tmp_path / "records.jsonl", tmp_path)

@@ -23,6 +23,14 @@ FIGURES = (
 )
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder whose name Polars and Spark would take for a pattern."""
+    folder = tmp_path / "of [a-c]{d,e}*?"
+    folder.mkdir()
+    return folder
+
+
 def items(rows: int) -> pl.DataFrame:
     share = [i // 4 / (rows // 4 - 1) for i in range(rows)]
     return pl.DataFrame(
