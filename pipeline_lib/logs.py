@@ -108,8 +108,8 @@ def configure(settings: Settings, *, verbose: bool = False) -> None:
 
 
 def _tells_something_new(record: logging.LogRecord) -> bool:
-    """Keep Prefect's retelling of our own errors off the screen; the file has it."""
-    return not record.name.startswith("prefect")
+    """Keep Prefect's copies of our errors, and stamina's counting of attempts, off the screen; the file has both."""
+    return not record.name.startswith(("prefect", "stamina"))
 
 
 def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
