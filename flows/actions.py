@@ -18,6 +18,7 @@ from flows.mirror import tell_prefect
 from flows.prefect_api import DEPLOYMENT, WORK_POOL, contacted
 from pipeline_lib.errors import LeaseLost, ServiceUnavailable
 from pipeline_lib.execution.fingerprint import Code
+from pipeline_lib.execution.publisher import check_readers
 from pipeline_lib.execution.reuse import on_former_clock
 from pipeline_lib.execution.stage_run import error_record
 from pipeline_lib.parameters import RunParameters, StageName
@@ -57,6 +58,7 @@ class ThroughPrefect:
             return known
         with contacted(self.settings) as client:
             deployment = _deployment(client)
+            check_readers(self.engine, self.settings.workbench_schema)
             fixed = self._with_clock(parameters)
             run = request_run(self.engine, fixed, Origin("page", idempotency_key))
             if run is not None:
@@ -83,6 +85,7 @@ class ThroughPrefect:
         check_resumable(self.engine, pipeline_id, from_stage)
         with contacted(self.settings) as client:
             deployment = _deployment(client)
+            check_readers(self.engine, self.settings.workbench_schema)
             run = reopen_run(self.engine, pipeline_id, WAITING_SECONDS, from_stage)
             parameters = queries.run_row(self.engine, pipeline_id)["parameters"]
             self._put_into_queue(client, deployment, run, parameters)

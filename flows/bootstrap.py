@@ -90,9 +90,12 @@ def _work(
     """
     from flows.cancellation import cancelled_by_signals
     from pipeline_lib.execution.injection import check_notebooks
+    from pipeline_lib.execution.publisher import check_readers, publish_due
     from pipeline_lib.tracking.lease import Watch, held_until_claimed
 
     check_notebooks(resources.settings.notebooks)
+    check_readers(resources.engine, resources.settings.workbench_schema)
+    publish_due(resources.engine)
     watch = Watch()
     with cancelled_by_signals(watch), ExitStack() as stack:
         run = record()

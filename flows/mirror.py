@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from flows.prefect_api import FLOW
 from flows.prefect_states import TYPES, state_of
 from pipeline_lib.execution.aftermath import look_after
+from pipeline_lib.execution.publisher import publish_due
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking.lease import request_cancel
 from pipeline_lib.tracking.states import RunStatus
@@ -70,6 +71,7 @@ def _compare(engine: Engine, settings: Settings) -> None:
     try:
         with get_client(sync_client=True) as client:
             look_after(engine, settings)
+            publish_due(engine, paced=True)
             mirror(engine, client)
     except (httpx.HTTPError, PrefectException, DBAPIError) as error:
         log.warning("runs not compared with Prefect", extra={"error_type": type(error).__name__})

@@ -29,6 +29,7 @@ from flows.prefect_artifacts import publish_key_figures, publish_report_links
 from flows.prefect_states import state_of
 from pipeline_lib import logs
 from pipeline_lib.errors import IllegalTransition, LeaseLost, RunCancelled
+from pipeline_lib.execution.publisher import check_readers
 from pipeline_lib.execution.resources import Resources, acquired
 from pipeline_lib.execution.reuse import on_former_clock
 from pipeline_lib.execution.stage_run import RunAtWork, is_cancelled, run_stage, worth_retrying
@@ -98,6 +99,7 @@ def _own_resources() -> Iterator[Resources]:
 
 def _recorded(resources: Resources, parameters: RunParameters) -> str:
     """Record the run that Prefect has started by itself; returns its id."""
+    check_readers(resources.engine, resources.settings.workbench_schema)
     parameters = on_former_clock(resources.engine, resources.code, parameters)
     run = create_run(resources.engine, parameters, Origin("prefect"), resources.settings.workbench_lease_seconds)
     return run.pipeline_id

@@ -7,6 +7,7 @@ WorkbenchError                    exit code 1, shown as one line
 │   ├── MigrationNeeded           the database's tables are of an older version, and this command changes none
 │   ├── MigrationRefused          they cannot be brought up to date while runs of that version are at work
 │   ├── NotebookRefused           a notebook cannot be executed as it is
+│   ├── ReaderSchemaRefused       the schema for readers holds objects that are not ours, or may not be written
 │   ├── ResumeRefused             the run has not ended, or it is not said from which stage (an IllegalTransition, too)
 │   └── UnknownRun                no run has this id, or none fits
 │       └── NoRunYet              the database has no tables of ours
@@ -18,6 +19,7 @@ WorkbenchError                    exit code 1, shown as one line
 │   └── TooManyRejects            more than max_reject_rate is defective
 ├── ConservationBroken            records were lost or made at a border
 ├── ModelTestFailed               a dbt model or test failed
+├── NotPublished                  a completed run cannot be shown to readers now; it is tried again
 ├── ManifestBroken                an artefact is missing or is not what its manifest says
 ├── NotebookFailed                a cell raised, or its kernel died, hung or was cancelled
 ├── RunCancelled                  exit code 130: somebody asked the run to stop
@@ -81,6 +83,10 @@ class MigrationRefused(Refused):
     """The tables are of an older version, whose runs are at work; the message names them."""
 
 
+class ReaderSchemaRefused(Refused):
+    """An object in the schema for readers is not ours, or a right is missing; the message names object and schema."""
+
+
 class ServiceUnavailable(WorkbenchError):
     """A component cannot be reached or started. The message says which, where, and how to mend it."""
 
@@ -117,6 +123,10 @@ class ModelTestFailed(WorkbenchError):
 
 class ManifestBroken(WorkbenchError):
     """An artefact is missing, or its rows, bytes or sha256 are not what its manifest says."""
+
+
+class NotPublished(WorkbenchError):
+    """A completed run cannot be published now; the message says what prevents it."""
 
 
 class NotebookFailed(WorkbenchError):

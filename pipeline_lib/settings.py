@@ -6,16 +6,17 @@ Built by `load_settings()`, never at import. An unset component is embedded (see
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipeline_lib import connection_uri
-from pipeline_lib.artefacts import RunFolder
+from pipeline_lib.artefacts import RUN_ID, RunFolder
 from pipeline_lib.credentials import check_credentials
 from pipeline_lib.environment import PROJECT as PROJECT
 from pipeline_lib.errors import InvalidSetting
@@ -23,6 +24,17 @@ from pipeline_lib.redaction import keep_secrets_of
 
 NOTEBOOKS = PROJECT / "notebooks"
 DBT_PROJECT = PROJECT / "dbt"
+_SCHEMA_NAME = re.compile(r"(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,62}")
+
+
+def _schema_name(name: str) -> str:
+    """Return a name that needs no quotes in SQL; raises `ValueError`, also for names of PostgreSQL's and of runs."""
+    if _SCHEMA_NAME.fullmatch(name) is None or RUN_ID.fullmatch(name.removeprefix("run_")):
+        raise ValueError("must be the name of a schema in lower case, which neither PostgreSQL nor a run uses")
+    return name
+
+
+ReaderSchema = Annotated[str, AfterValidator(_schema_name)]
 
 
 class Settings(BaseSettings):
@@ -41,6 +53,9 @@ class Settings(BaseSettings):
     dd_version: str = Field("0.1.0", description="version tag of metrics and logs")
     workbench_home: Path = Field(Path(".workbench"), description="runs, services, logs")
     workbench_notebooks: Path = Field(Path("notebooks"), description="the five stage notebooks")
+    workbench_schema: ReaderSchema = Field(
+        "analytics", description="PostgreSQL schema that shows readers the newest run"
+    )
     workbench_lease_seconds: int = Field(30, ge=2, le=3600, description="after this silence a run has crashed")
     workbench_kernel_env: dict[str, str] = Field(
         {}, description='variables that kernels get besides the shell\'s, as JSON, e.g. {"PYTHONPATH": "/srv/modules"}'
@@ -83,7 +98,8 @@ def load_settings() -> Settings:
         settings = Settings()  # type: ignore[call-arg]  # every field has a default
     except ValidationError as error:
         problem = error.errors(include_input=False)[0]
-        raise InvalidSetting(f"{str(problem['loc'][0]).upper()}: {problem['msg'].lower()}; see .env.example") from None
+        reason = problem["msg"].lower().removeprefix("value error, ")
+        raise InvalidSetting(f"{str(problem['loc'][0]).upper()}: {reason}; see .env.example") from None
     except SettingsError:
         raise InvalidSetting("WORKBENCH_KERNEL_ENV: must be a JSON object of texts; see .env.example") from None
     _check_database(settings.database_url)

@@ -9,12 +9,14 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from pipeline_lib.cli.views import show_on_terminal
-from pipeline_lib.errors import NoRunYet, WorkbenchError
+from pipeline_lib.errors import NoRunYet, ReaderSchemaRefused, WorkbenchError
 from pipeline_lib.execution.cleaning import find_orphans
+from pipeline_lib.execution.publisher import check_readers
 from pipeline_lib.services import group, postgres
 from pipeline_lib.services.doctor import Finding, examine
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database, queries
+from pipeline_lib.tracking.publication_queue import pending_publications
 from pipeline_lib.tracking.relay import EXCHANGE
 
 _NAMED = 3
@@ -51,7 +53,7 @@ def _in_database(settings: Settings) -> list[Finding]:
     try:
         with postgres.held(settings) as url:
             engine = database.connect_to_read(url)
-            found = [_outbox(engine, settings), _orphans(engine, settings)]
+            found = [_outbox(engine, settings), _publication(engine, settings), _orphans(engine, settings)]
             engine.dispose()
     except NoRunYet:
         return [Finding("tables", "machine", True, "none yet: the first run makes them")]
@@ -69,6 +71,21 @@ def _outbox(engine: Engine, settings: Settings) -> Finding:
         return Finding("outbox", "machine", False, f"{detail}; of {returned:,} runs no queue takes the next one", mend)
     mend = "set AMQP_URL; the next run delivers them" if waiting and settings.amqp_url is None else ""
     return Finding("outbox", "machine", True, detail, mend)
+
+
+def _publication(engine: Engine, settings: Settings) -> Finding:
+    """What keeps a completed run from the readers of its schema, and the next one from being started."""
+    schema, component = settings.workbench_schema, "publication"
+    try:
+        check_readers(engine, schema)
+    except ReaderSchemaRefused as error:
+        return Finding(component, "machine", False, str(error), "no run starts before")
+    pending = pending_publications(engine)
+    if not pending:
+        return Finding(component, "machine", True, f"schema {schema} shows the newest completed run")
+    newest = pending[-1]
+    detail = f"run {newest['pipeline_id']} is not yet published in schema {newest['schema']}: {newest['reason']}"
+    return Finding(component, "machine", None, detail, "every command, page, worker and relay try again")
 
 
 def _orphans(engine: Engine, settings: Settings) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline_lib.artefacts import checked_run_id
-from pipeline_lib.cli.output import Json, print_json
+from pipeline_lib.cli.output import Json, print_json, printable
 from pipeline_lib.errors import NoRunYet, UnknownRun
 from pipeline_lib.settings import Settings, load_settings
 
@@ -28,7 +29,7 @@ def add_commands(app: typer.Typer) -> None:
 
 @contextmanager
 def tracking() -> Iterator[tuple[Settings, Engine]]:
-    """Reach the tracking database for the block, and look after runs whose owner has died; tables stay as they are."""
+    """Reach the tracking database for the block, look after runs whose owner has died, and publish what waits."""
     from pipeline_lib.execution.aftermath import look_after
     from pipeline_lib.services import postgres
     from pipeline_lib.tracking import database
@@ -38,9 +39,18 @@ def tracking() -> Iterator[tuple[Settings, Engine]]:
         engine = database.connect_to_read(url)
         try:
             look_after(engine, settings)
+            _publish_what_waits(engine)
             yield settings, engine
         finally:
             engine.dispose()
+
+
+def _publish_what_waits(engine: Engine) -> None:
+    """Try to publish completed runs that readers do not see yet, and say on stderr what has become of it."""
+    from pipeline_lib.execution.publisher import publish_due
+
+    for attempt in publish_due(engine):
+        print(f"workbench: {printable(str(attempt))}", file=sys.stderr)
 
 
 def chosen_run(engine: Engine, pipeline_id: str | None) -> str:

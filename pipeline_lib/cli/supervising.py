@@ -86,7 +86,8 @@ def _add_worker(app: typer.Typer, work: Work) -> None:
 
 
 def relay() -> None:
-    """Carry events to the broker until a signal."""
+    """Carry events to the broker, and publish runs that wait for it, until a signal."""
+    from pipeline_lib.execution.publisher import publish_due
     from pipeline_lib.services import broker
     from pipeline_lib.services.readiness import tell_ready
     from pipeline_lib.tracking.relay import relaying
@@ -99,7 +100,7 @@ def relay() -> None:
         with relaying(engine, broker.parameters(settings)):
             tell_ready()
             while not ended.wait(1):
-                pass
+                publish_due(engine, paced=True)
 
 
 class _Progress:

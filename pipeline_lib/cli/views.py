@@ -100,6 +100,7 @@ def run_summary(document: Mapping[str, Any]) -> RenderableType:
         _conservation(document),
         *_rejects(document),
         *_error(document),
+        *_publication(document),
         _files(document),
     )
 
@@ -132,6 +133,22 @@ def _error(document: Mapping[str, Any]) -> list[Text]:
     told = [Text(f"\n{printable(error['message'])}", style="red")]
     stage = error.get("stage")
     return [*told, Text(f"Step through it: workbench open {document['pipeline_id']} {stage}")] if stage else told
+
+
+def _publication(document: Mapping[str, Any]) -> list[Text]:
+    publication = document["publication"]
+    return [Text("\n" + publication_text(publication))] if publication else []
+
+
+def publication_text(publication: Mapping[str, Any]) -> str:
+    """Say whether readers see the run, and if not, why not."""
+    schema, reason = publication["schema"], publication["reason"]
+    match publication["status"]:
+        case "published":
+            return f"Published in schema {schema}"
+        case "superseded":
+            return f"Not published in schema {schema}: {reason}"
+    return f"Not yet published in schema {schema}: {reason or 'not tried yet'}; every command tries again"
 
 
 def _files(document: Mapping[str, Any]) -> Text:

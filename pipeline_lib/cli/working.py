@@ -33,15 +33,16 @@ def clean(
     orphans: Annotated[bool, typer.Option("--orphans", help="remove what runs that nobody knows have left")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove all but the newest runs: folders, schemas and rows. The published run stays."""
+    """Remove all but the newest runs: folders, schemas and rows. The published run and those to be published stay."""
     from pipeline_lib.execution.cleaning import clean_runs, remove_orphans, undelivered_runs
+    from pipeline_lib.tracking.publication_queue import pending_publications
 
     if keep is None and not orphans:
         raise InvalidParameter("keep", "say how many runs to keep, or --orphans")
     with tracking() as (settings, engine):
         removed = clean_runs(engine, settings, keep) if keep is not None else []
         lost = remove_orphans(engine, settings) if orphans else None
-        waiting = len(undelivered_runs(engine, settings))
+        waiting, unpublished = len(undelivered_runs(engine, settings)), len(pending_publications(engine))
     if as_json:
         found = {"schemas": lost.schemas, "folders": list(map(str, lost.folders))} if lost else {}
         print_json({"removed": removed, **({"orphans": found} if orphans else {})})
@@ -49,6 +50,8 @@ def clean(
     print(f"removed {len(removed)} runs")
     if waiting:
         print(f"{waiting} ended runs stay in any case until the broker has all of their events")
+    if unpublished:
+        print(f"{unpublished} completed runs stay in any case until readers see them or a newer run")
     if lost is not None:
         print(f"removed {len(lost.schemas)} schemas and {len(lost.folders)} folders without a run")
 

@@ -12,9 +12,10 @@ from sqlalchemy.schema import DropSchema
 
 from pipeline_lib.artefacts import RUN_ID, schema_of
 from pipeline_lib.settings import Settings
-from pipeline_lib.stages.publication import published_run, published_schemas
+from pipeline_lib.stages.publication import published_runs, published_schemas
 from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineEvent
+from pipeline_lib.tracking.publication_queue import pending_publications
 from pipeline_lib.tracking.states import TERMINAL
 
 # run_<id>, and run_<id>_p<n>: marts that were set aside for readers while the run made new ones.
@@ -36,8 +37,9 @@ class Orphans:
 
 
 def clean_runs(engine: Engine, settings: Settings, keep: int) -> list[str]:
-    """Remove ended runs but the `keep` newest and the published one; returns the ids of those removed.
+    """Remove ended runs but the `keep` newest, the published one, and those that wait to be published.
 
+    Returns the ids of those removed.
     Where a broker is set, runs of which events still wait for it stay until it has them (`undelivered_runs`).
     The rows go last: a cleaning that is interrupted is finished by the next one. Marts that readers of `analytics`
     still see from an old snapshot stay until another publication; `find_orphans` finds them then.
@@ -101,15 +103,10 @@ def remove_orphans(engine: Engine, settings: Settings) -> Orphans:
 
 
 def _removable(engine: Engine, keep: int) -> list[str]:
-    query = (
-        select(Pipeline.id)
-        .where(Pipeline.status.in_(_ENDED))
-        .order_by(Pipeline.created_at.desc(), Pipeline.id.desc())
-        .offset(keep)
-    )
+    query = select(Pipeline.id).where(Pipeline.status.in_(_ENDED)).order_by(Pipeline.number.desc()).offset(keep)
     with engine.begin() as connection:
-        published = published_run(connection)
-        return [pipeline_id for pipeline_id in connection.execute(query).scalars() if pipeline_id != published]
+        kept = published_runs(connection) | {row["pipeline_id"] for row in pending_publications(engine)}
+        return [pipeline_id for pipeline_id in connection.execute(query).scalars() if pipeline_id not in kept]
 
 
 def _schemas(connection: Connection) -> list[str]:

@@ -6,19 +6,18 @@ Used by the flow (headless) and by a notebook stepped through by hand alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
 
 from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder, versions, written_whole
 from pipeline_lib.errors import ManifestBroken
+from pipeline_lib.execution.publisher import publish_soon
 from pipeline_lib.parameters import StageName
 from pipeline_lib.stages.conservation import check_borders
-from pipeline_lib.stages.publication import publish
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.events import Event, EventType
+from pipeline_lib.tracking.publication_queue import request_publication
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import STAGE_DONE, TERMINAL, RunStatus
 
@@ -68,21 +67,16 @@ def announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
     return Event(kind, data, manifest.stage)
 
 
-def complete_run(run: OwnedRun, folder: RunFolder) -> None:
-    """End a run whose stages are all done: manifest, output file, and the marts published with the final state."""
+def complete_run(run: OwnedRun, folder: RunFolder, schema: str) -> None:
+    """End a run whose stages are all done: manifest, output file, and its marts to be published to `schema`."""
     row = queries.run_row(run.engine, run.pipeline_id)
     _write_run_manifest(folder, row["parameters"], row["counts"])
     exported = Manifest.read(folder.stage(StageName.EXPORT)).artefacts[0]
     output = folder.stage(StageName.EXPORT) / exported.path
-    created_at: datetime = row["created_at"]
-
-    def publication(connection: Connection) -> None:
-        publish(connection, run.pipeline_id, created_at)
-
-    run.complete(str(output), also=publication)
+    run.complete(str(output), also=lambda connection: request_publication(connection, run.pipeline_id, schema))
 
 
-def complete_if_done(run: OwnedRun, folder: RunFolder) -> bool:
+def complete_if_done(run: OwnedRun, folder: RunFolder, schema: str) -> bool:
     """End a run that is stepped through by hand once its last stage is done; returns whether it has ended now."""
     stages = queries.stage_rows(run.engine, run.pipeline_id)
     status = queries.run_row(run.engine, run.pipeline_id)["status"]
@@ -90,7 +84,8 @@ def complete_if_done(run: OwnedRun, folder: RunFolder) -> bool:
         return False
     if status == RunStatus.PENDING:  # running: its completion was begun and failed
         run.start()
-    complete_run(run, folder)
+    complete_run(run, folder, schema)
+    publish_soon(run.engine)
     return True
 
 

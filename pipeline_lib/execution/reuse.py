@@ -77,7 +77,7 @@ def _former_results(engine: Engine, stage: StageName) -> list[Former]:
         select(PipelineStage.pipeline_id, PipelineStage.manifest, PipelineStage.attempt)
         .join(Pipeline)
         .where(PipelineStage.name == stage.value, PipelineStage.status.in_(_DONE), PipelineStage.manifest.is_not(None))
-        .order_by(Pipeline.created_at.desc(), Pipeline.id.desc())
+        .order_by(Pipeline.number.desc())
         .limit(_CANDIDATES)
     )
     with engine.connect() as connection:

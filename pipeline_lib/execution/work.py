@@ -10,6 +10,7 @@ from functools import partial
 import stamina
 
 from pipeline_lib.errors import LeaseLost, RunCancelled, WorkbenchError
+from pipeline_lib.execution.publisher import publish_soon
 from pipeline_lib.execution.recording import complete_run
 from pipeline_lib.execution.report_contents import renew_contents
 from pipeline_lib.execution.resources import Resources
@@ -20,6 +21,7 @@ from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.stages.chain import STAGES, Stage
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.lease import Watch, held_lease
+from pipeline_lib.tracking.publication_queue import pending_publications
 from pipeline_lib.tracking.runs import claim_run
 from pipeline_lib.tracking.states import RunStatus, StageStatus
 
@@ -50,16 +52,23 @@ def work_run(work: RunAtWork, execute: Execute) -> None:
         for stage in STAGES:
             if stage.name not in done:
                 _pass_or_execute(work, stage, execute)
-        complete_run(work.run, work.folder)
+        complete_run(work.run, work.folder, work.resources.settings.workbench_schema)
         _renew_contents(work)
     except LeaseLost:
         raise
     except BaseException as error:
         _end_badly(work, error)
         raise
+    else:
+        publish_soon(work.run.engine, work.watch.stop)
     finally:
-        figures = queries.key_figures_of(work.run.engine, work.run.pipeline_id)
-        work.resources.metrics.run_ended(figures, queries.waiting_events(work.run.engine))
+        _send_figures(work)
+
+
+def _send_figures(work: RunAtWork) -> None:
+    engine = work.run.engine
+    waiting = {"events": queries.waiting_events(engine), "publications": len(pending_publications(engine))}
+    work.resources.metrics.run_ended(queries.key_figures_of(engine, work.run.pipeline_id), waiting)
 
 
 def execute_with_retries(work: RunAtWork, stage: Stage) -> None:

@@ -21,7 +21,7 @@ STAGES = (
     Stage(StageName.GENERATE, "Generate", "01_generate.ipynb", "records.jsonl"),
     Stage(StageName.INGEST, "Ingest", "02_ingest.ipynb", "dataset.parquet, rejects.jsonl"),
     Stage(StageName.PROCESS, "Process", "03_process.ipynb", "processed/, tables in run_<id>"),
-    Stage(StageName.TRANSFORM, "Transform", "04_transform.ipynb", "marts in run_<id>, views in analytics"),
+    Stage(StageName.TRANSFORM, "Transform", "04_transform.ipynb", "marts in run_<id>, views for readers"),
     Stage(StageName.EXPORT, "Export", "05_export.ipynb", "pipeline_<id>_results_<time>.json"),
 )
 

@@ -22,8 +22,9 @@ from pipeline_lib.parameters import TransformParameters
 from pipeline_lib.stages.database_errors import translated
 from pipeline_lib.stages.dbt_results import Build, build_error, declared_nodes, read_build
 from pipeline_lib.stages.dbt_runner import DbtCall, call_dbt, profile_environment
+from pipeline_lib.stages.marts_aside import set_aside
 from pipeline_lib.stages.progress import Progress, silent
-from pipeline_lib.stages.publication import MARTS, set_aside
+from pipeline_lib.stages.publication import MARTS
 
 SOURCES = ("processed_items", "processed_by_category", "processed_by_country", "processed_by_day")
 MARTS_FILE = "marts.json"
@@ -48,7 +49,7 @@ def build_marts(
     """Run `dbt build`: every model, then every test of it, before anything that depends on it.
 
     Unit tests are part of it: they cost 0.3 s, and who has just edited a model in the notebook's run learns at once
-    which rule it broke. Marts that readers of `analytics` see stay as they are until the next publication.
+    which rule it broke. Marts that readers see stay as they are until the next publication.
     """
     with connected(database_url) as connection:
         _check_sources(connection, schema)
@@ -96,8 +97,7 @@ def _check_sources(connection: Connection, schema: str) -> None:
 
 def _make_room(database_url: str, schema: str) -> None:
     engine = create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(database_url), poolclass=NullPool)
-    with engine.begin() as connection:
-        set_aside(connection, schema)
+    set_aside(engine, schema)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.publication_queue import publication_of
 
 
 def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[s
         "stages": [_stage_document(stage) for stage in stages],
         "error": row["error"],
         "output_file": row["output_file"],
+        "publication": _publication_document(publication_of(engine, pipeline_id)),
         "rejects_file": next(iter(_files(folder, "rejects.jsonl")), None) if _are_counted(stages) else None,
         "notebooks": _files(folder, "notebook*.ipynb"),
         "reports": _files(folder, "report*.html"),
@@ -44,6 +46,14 @@ def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[s
 def _are_counted(stages: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the rejects that lie there are those of the latest attempt, and not of one before."""
     return any("rejected" in stage["counts"] for stage in stages)
+
+
+def _publication_document(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Say whether readers of a schema see the run's marts, and if not, why not; None for a run that never completed."""
+    if row is None:
+        return None
+    times = {name: row[name] and row[name].isoformat() for name in ("requested_at", "attempted_at", "published_at")}
+    return {name: row[name] for name in ("schema", "status", "reason", "attempts")} | times
 
 
 def _stage_document(row: Mapping[str, Any]) -> dict[str, Any]:

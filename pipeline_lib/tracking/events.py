@@ -22,6 +22,7 @@ class EventType(StrEnum):
 
     RUN_STARTED = "run.started"
     RUN_COMPLETED = "run.completed"
+    RUN_PUBLISHED = "run.published"
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
     RUN_CRASHED = "run.crashed"

@@ -22,8 +22,9 @@ FAILPOINTS = (
     "notebook_executed",  # the kernel has ended well, nothing is verified
     "manifest_verified",  # the stage is proven, not recorded
     "stage_completed",  # the stage is recorded
-    "run_published",  # the marts are published and the run completed, nothing committed
-    "run_ended",  # the run's end is committed, Prefect does not know
+    "run_completed",  # the run is completed, nothing committed
+    "run_ended",  # the run's end is committed, its marts are not published and Prefect does not know
+    "run_published",  # its marts are published, nothing committed
 )
 
 

@@ -19,14 +19,17 @@ class Metrics:
 
     client: DogStatsd
 
-    def run_ended(self, figures: Mapping[str, Any], waiting_events: int) -> None:
-        """Send what a row of the view `key_figures` says about a run that has ended."""
+    def run_ended(self, figures: Mapping[str, Any], waiting: Mapping[str, int]) -> None:
+        """Send what a row of the view `key_figures` says about a run that has ended, and what waits: events for the
+        broker, publications for readers.
+        """
         self.client.increment("pipeline.runs", tags=[f"status:{figures['status']}"])
         if figures["total_seconds"] is not None:  # else it ended before it had begun
             self.client.distribution("pipeline.duration", float(figures["total_seconds"]))
         if figures["success_rate"] is not None:
             self.client.gauge("pipeline.success_rate", float(figures["success_rate"]))
-        self.client.gauge("pipeline.outbox_pending", waiting_events)
+        self.client.gauge("pipeline.outbox_pending", waiting["events"])
+        self.client.gauge("pipeline.publications_pending", waiting["publications"])
 
     def stage_completed(self, stage: str, seconds: float, manifest: Manifest) -> None:
         """Send a stage's seconds, records, rejects by reason, and seconds of each dbt model."""

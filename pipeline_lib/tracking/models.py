@@ -7,16 +7,26 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from pipeline_lib.tracking.states import RunStatus, StageStatus
+from pipeline_lib.tracking.states import PublicationStatus, RunStatus, StageStatus
 
 _NOW = text("clock_timestamp()")
 
 
-def _one_of(column: str, states: type[RunStatus] | type[StageStatus]) -> CheckConstraint:
+def _one_of(column: str, states: type[RunStatus] | type[StageStatus] | type[PublicationStatus]) -> CheckConstraint:
     return CheckConstraint(f"{column} in ({', '.join(repr(state.value) for state in states)})", name=column)
 
 
@@ -36,6 +46,7 @@ class Pipeline(Base):
 
     `seconds_before` is the work done before `started_at`: in earlier attempts, and in stages stepped through by hand.
     `derived_from` is the completed run whose results this one began with, where a person went on from a copy of it.
+    `number` grows with every new run, whatever the clock says: it decides which of two runs is the newer one.
     """
 
     __tablename__ = "pipelines"
@@ -65,6 +76,7 @@ class Pipeline(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    number: Mapped[int] = mapped_column(Identity(always=True), unique=True)
 
 
 class PipelineStage(Base):
@@ -90,6 +102,28 @@ class PipelineStage(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class PipelinePublication(Base):
+    """One row per completed run: whether readers of `schema` see it, and if not, why not.
+
+    `attempts` counts the failed ones, of which `reason` tells the last.
+    """
+
+    __tablename__ = "pipeline_publications"
+    __table_args__ = (
+        _one_of("status", PublicationStatus),
+        Index("pipeline_publications_pending", "schema", postgresql_where=text("status = 'pending'")),
+    )
+
+    pipeline_id: Mapped[str] = mapped_column(ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True)
+    schema: Mapped[str]
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    requested_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    attempted_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
 
 
 class PipelineEvent(Base):

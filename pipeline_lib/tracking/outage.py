@@ -12,8 +12,12 @@ from pipeline_lib.settings import Settings
 
 def in_one_line(error: DBAPIError, place: str) -> str:
     """Return what a person is told of this error about the database at `place`."""
-    reason = str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
-    return redacted(f"database {place}: {reason}; see `workbench doctor`")
+    return redacted(f"database {place}: {reason_of(error)}; see `workbench doctor`")
+
+
+def reason_of(error: DBAPIError) -> str:
+    """Return the first line of what the driver says."""
+    return redacted(str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__)
 
 
 def place_in(settings: Settings) -> str:

@@ -44,7 +44,7 @@ def stage_rows(engine: Engine, pipeline_id: str) -> list[Row]:
 
 def latest_run(engine: Engine, done: StageName | None = None) -> str | None:
     """Return the newest run in which stage `done` has its result (None: the newest run at all)."""
-    query = select(Pipeline.id).order_by(Pipeline.created_at.desc(), Pipeline.id.desc()).limit(1)
+    query = select(Pipeline.id).order_by(Pipeline.number.desc()).limit(1)
     if done is not None:
         query = query.join(PipelineStage).where(
             PipelineStage.name == done.value, PipelineStage.status.in_([status.value for status in STAGE_DONE])
@@ -95,7 +95,10 @@ def _has_result(stage: StageName) -> tuple[ColumnElement[bool], ColumnElement[bo
 def key_figures(engine: Engine, limit: int = 20) -> list[Row]:
     """Return the newest runs' key figures, newest first (SQL view `key_figures`)."""
     reap(engine)
-    query = text("select * from key_figures order by created_at desc, pipeline_id desc limit :limit")
+    query = text("""
+        select key_figures.* from key_figures join pipelines on pipelines.id = pipeline_id
+        order by number desc limit :limit
+    """)
     with engine.connect() as connection:
         return [_plain(row) for row in connection.execute(query, {"limit": limit}).mappings()]
 
@@ -104,11 +107,10 @@ def key_figures_before(engine: Engine, before: str | None, status: str | None, l
     """Return key figures of runs older than `before` (None: of the newest), newest first; only those of `status`."""
     reap(engine)
     query = text("""
-        select * from key_figures
-        where (cast(:before as text) is null
-               or (created_at, pipeline_id) < (select created_at, id from pipelines where id = :before))
-            and (cast(:status as text) is null or status = :status)
-        order by created_at desc, pipeline_id desc limit :limit
+        select key_figures.* from key_figures join pipelines on pipelines.id = pipeline_id
+        where (cast(:before as text) is null or number < (select number from pipelines where id = :before))
+            and (cast(:status as text) is null or key_figures.status = :status)
+        order by number desc limit :limit
     """)
     with engine.connect() as connection:
         rows = connection.execute(query, {"before": before, "status": status, "limit": limit}).mappings()

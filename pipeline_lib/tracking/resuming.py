@@ -15,6 +15,7 @@ from pipeline_lib.tracking.database import patient
 from pipeline_lib.tracking.events import Event, EventType, append
 from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
+from pipeline_lib.tracking.publication_queue import withdraw_publication
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import STAGE_DONE, RunStatus, StageStatus, check_resume_way
 
@@ -89,6 +90,7 @@ def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
         "output_file": None,
     }
     connection.execute(update(Pipeline).where(Pipeline.id == run.pipeline_id).values(**values))
+    withdraw_publication(connection, run.pipeline_id)
 
 
 def _forget_results(connection: Connection, pipeline_id: str, from_stage: StageName | None) -> list[Event]:

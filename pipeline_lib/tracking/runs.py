@@ -112,7 +112,7 @@ class OwnedRun:
         reach("run_started")
 
     def complete(self, output_file: str | None, also: Change | None = None) -> None:
-        """End the run well; `also` happens in the same transaction (the publication of its marts)."""
+        """End the run well; `also` happens in the same transaction (the request to publish its marts)."""
         event = Event(EventType.RUN_COMPLETED, {"output_file": output_file})
         self._move(RunStatus.COMPLETED, event, {"output_file": output_file}, also)
         reach("run_ended")
@@ -198,7 +198,7 @@ class OwnedRun:
                 also(connection)
             self._set_run(connection, status=target.value, **values, **ending)
             if target is RunStatus.COMPLETED:
-                reach("run_published")
+                reach("run_completed")
 
         if target in TERMINAL:
             self.ending.set()

@@ -42,6 +42,14 @@ class StageStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class PublicationStatus(StrEnum):
+    """Whether readers see a completed run: not yet, now, or no more because a newer one is shown."""
+
+    PENDING = "pending"
+    PUBLISHED = "published"
+    SUPERSEDED = "superseded"
+
+
 TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.CRASHED})
 STAGE_DONE = frozenset({StageStatus.COMPLETED, StageStatus.REUSED, StageStatus.SKIPPED})
 

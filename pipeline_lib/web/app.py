@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from starlette.responses import FileResponse
 
 from pipeline_lib.execution.aftermath import look_after
+from pipeline_lib.execution.publisher import publish_due
 from pipeline_lib.execution.report import COLOURS
 from pipeline_lib.settings import Settings
 from pipeline_lib.web import api, api_files, api_health, pages, pages_changes
@@ -35,7 +36,7 @@ def create_app(settings: Settings, engine: Engine, actions: Actions) -> FastAPI:
     """Return the page and its API. The live stream runs while the application's lifespan lasts."""
     environment = templates()
     make_topic = topic_maker(lambda own, pipeline_id: run_parts(environment, own, settings, actions, pipeline_id))
-    live = Live(engine.url, make_topic, lambda _own: look_after(engine, settings))
+    live = Live(engine.url, make_topic, lambda _own: _look_after(engine, settings))
     context = Context(settings, engine, actions, Access.of(settings), live, environment)
     app = FastAPI(
         title="Notebook workbench",
@@ -54,6 +55,11 @@ def create_app(settings: Settings, engine: Engine, actions: Actions) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(Gate, access=context.access)
     return app
+
+
+def _look_after(engine: Engine, settings: Settings) -> None:
+    look_after(engine, settings)
+    publish_due(engine, paced=True)
 
 
 def _living(live: Live) -> AbstractAsyncContextManager[None]:

@@ -1,7 +1,7 @@
 """Tells everybody who watches what happens, as it happens: one thread, one database connection, any number of watchers.
 
 PostgreSQL notifies of every new event (tracking/events.py); whatever else changes, and what a lost connection has
-missed, is found by one small query twice a second, and only while somebody watches.
+missed, is found by one small query twice a second while somebody watches, and once a minute while nobody does.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import selectors
 import threading
@@ -35,7 +36,9 @@ _VERSIONS = text("""
     select
         id, event_sequence, status, cancel_requested_at,
         (select jsonb_object_agg(name, progress) from pipeline_stages
-         where pipeline_id = pipelines.id and pipeline_stages.status = 'running') as progress
+         where pipeline_id = pipelines.id and pipeline_stages.status = 'running') as progress,
+        (select concat_ws(' ', status, reason) from pipeline_publications
+         where pipeline_id = pipelines.id) as publication
     from pipelines where id = any(:ids)
 """)
 
@@ -170,14 +173,14 @@ class Live:
             engine.dispose()
 
     def _serve(self, engine: Engine, connection: Any) -> None:
-        looked = 0.0
+        looked = -math.inf
         with selectors.DefaultSelector() as selector:
             selector.register(connection, selectors.EVENT_READ)
             selector.register(self._wake_read, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 self._do_what_was_asked(engine)
                 changed = _notified(connection)
-                is_due = bool(self._topics) and time.monotonic() - looked >= _LOOK_SECONDS
+                is_due = time.monotonic() - looked >= self._pause
                 if is_due:
                     changed |= self._looked_up(engine)
                     looked = time.monotonic()
@@ -187,8 +190,12 @@ class Live:
                 if not connection.notifies:
                     self._sleep(selector)
 
+    @property
+    def _pause(self) -> float:
+        return _LOOK_SECONDS if self._topics else _IDLE_SECONDS
+
     def _sleep(self, selector: selectors.BaseSelector) -> None:
-        for key, _ in selector.select(_LOOK_SECONDS if self._topics else _IDLE_SECONDS):
+        for key, _ in selector.select(self._pause):
             if key.fileobj == self._wake_read:
                 os.read(self._wake_read, 4096)
 

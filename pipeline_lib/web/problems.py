@@ -21,6 +21,7 @@ from pipeline_lib.errors import (
     InvalidParameter,
     InvalidSetting,
     NotebookRefused,
+    ReaderSchemaRefused,
     RunStateError,
     ServiceUnavailable,
     UnknownRun,
@@ -36,6 +37,7 @@ _STATUS: Mapping[type[WorkbenchError], int] = {
     UnknownRun: 404,
     RunStateError: 409,
     NotebookRefused: 409,
+    ReaderSchemaRefused: 409,
     ServiceUnavailable: 503,
     InvalidSetting: 503,
 }

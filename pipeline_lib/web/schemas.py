@@ -62,6 +62,7 @@ class RunDocument(BaseModel):
     stages: list[dict[str, Any]]
     error: dict[str, Any] | None
     output_file: str | None
+    publication: dict[str, Any] | None
     rejects_file: str | None
     notebooks: list[str]
     reports: list[str]

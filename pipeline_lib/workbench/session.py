@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy import Engine
 
 from pipeline_lib.artefacts import Manifest, RunFolder, StageResult, describe_artefact, schema_of, sha256_of, versions
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.execution.aftermath import look_after
 from pipeline_lib.execution.derivation import changeable_run, effect_of
+from pipeline_lib.execution.publisher import check_readers
 from pipeline_lib.execution.recording import complete_if_done, counts_before
 from pipeline_lib.parameters import STAGE_PARAMETERS, IngestParameters, RunParameters, StageName, StageParameters
 from pipeline_lib.stages.chain import stage_before
@@ -69,23 +69,25 @@ def _is_headless() -> bool:
 def _run_by_hand(services: KernelServices, stage: StageName, pipeline_id: str, parameters: StageParameters) -> str:
     """Return the run that the cells may change, and say what becomes of it."""
     look_after(services.engine, services.settings)
-    chosen = pipeline_id or _find_run(services.engine, stage, parameters)
+    chosen = pipeline_id or _find_run(services, stage, parameters)
     changeable = changeable_run(services.engine, services.settings, chosen, stage)
     print(effect_of(queries.run_row(services.engine, changeable), stage))
     return changeable
 
 
-def _find_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
+def _find_run(services: KernelServices, stage: StageName, parameters: StageParameters) -> str:
     before = stage_before(stage)
     if before is None or (isinstance(parameters, IngestParameters) and parameters.input_file):
-        return _new_run(engine, stage, parameters)
-    newest = queries.runs_ready_for(engine, before, limit=1)
+        return _new_run(services, stage, parameters)
+    newest = queries.runs_ready_for(services.engine, before, limit=1)
     if not newest:
         raise UnknownRun(f"no run has a finished stage {before} yet: run its notebook first, or `workbench run`")
     return str(newest[0]["id"])
 
 
-def _new_run(engine: Engine, stage: StageName, parameters: StageParameters) -> str:
+def _new_run(services: KernelServices, stage: StageName, parameters: StageParameters) -> str:
+    engine = services.engine
+    check_readers(engine, services.settings.workbench_schema)
     run = create_run(engine, RunParameters.checked(parameters.model_dump()), Origin("notebook"), lease_seconds=None)
     if stage is StageName.INGEST:
         run.stage_passed(StageName.GENERATE, StageStatus.SKIPPED, "own input file")
@@ -198,7 +200,7 @@ class StageSession:
             manifest.write(self.folder)
         else:
             self._by_hand.finished(manifest)
-            complete_if_done(self._by_hand.run, self.run_folder)
+            complete_if_done(self._by_hand.run, self.run_folder, self.services.settings.workbench_schema)
         return manifest
 
     def evidence(self, manifest: Manifest) -> pd.DataFrame:

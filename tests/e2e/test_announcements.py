@@ -57,7 +57,7 @@ def test_events_and_metrics_of_a_run_arrive_as_they_are_written(elsewhere: Workb
     assert [event["sequence"] for event in table] == list(range(1, len(table) + 1))
     assert all(event["published"] for event in table)
     types = Counter(event["type"] for event in table)
-    assert types["run.started"] == types["run.completed"] == 1
+    assert types["run.started"] == types["run.completed"] == types["run.published"] == 1
     assert types["stage.started"] == types["stage.completed"] == 5
     assert types["dataset.ingested"] == types["dataset.exported"] == 1
     assert types["cell.started"] == types["cell.completed"] > 20
@@ -75,6 +75,7 @@ def check_metrics(lines: list[str]) -> None:
         "pipeline.records_rejected",
         "pipeline.success_rate",
         "pipeline.outbox_pending",
+        "pipeline.publications_pending",
         "dbt.model.duration",
     }
     assert all({"service:notebook-workbench", "env:dev"} <= tags for name, _, tags in found if name in names)

@@ -13,10 +13,12 @@ from flows.prefect_api import contacted
 from pipeline_lib.artefacts import schema_of
 from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.execution.aftermath import look_after
+from pipeline_lib.execution.publisher import publish_due
 from pipeline_lib.execution.recording import verified_manifest
 from pipeline_lib.parameters import StageName
-from pipeline_lib.stages.publication import published_schemas
+from pipeline_lib.stages.publication import published_runs, published_schemas
 from pipeline_lib.tracking.document import run_document
+from pipeline_lib.tracking.publication_queue import pending_publications, publication_of
 from pipeline_lib.tracking.states import STAGE_DONE, TERMINAL
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.looking import Row, backends_of, events_of, row_of, run_schemas, stages_of
@@ -31,6 +33,7 @@ def check_invariants(run: StartedRun) -> Row:
     """Fail with every invariant that does not hold for the run, whose process has ended; return its row."""
     bench, pipeline_id = run.bench, run.pipeline_id
     look_after(bench.engine, bench.settings)
+    publish_due(bench.engine)
     with contacted(bench.settings) as prefect:
         mirror(bench.engine, prefect)
     row = row_of(bench.engine, pipeline_id)
@@ -50,6 +53,7 @@ def stored_problems(bench: Bench, pipeline_id: str) -> list[str]:
         *(problem for stage in stages for problem in notebook_problems(folder, stage, events)),
         *_manifest_problems(bench, pipeline_id, stages),
         *_document_problems(bench, row, stages),
+        *_publication_problems(bench),
         *_schema_problems(bench),
     ]
 
@@ -112,6 +116,16 @@ def _document_problems(bench: Bench, row: Row, stages: Sequence[Row]) -> Iterato
     shown = [(stage["status"], stage["error"]) for stage in document["stages"]]
     if shown != [(stage["status"], stage["error"]) for stage in stages]:
         yield f"stages shown as {shown}"
+
+
+def _publication_problems(bench: Bench) -> Iterator[str]:
+    """Readers see what the table calls published; nothing waits that nothing is in the way of."""
+    yield from (f"not published: {dict(each)}" for each in pending_publications(bench.engine))
+    with bench.engine.connect() as connection:
+        seen = published_runs(connection)
+    told = {each for each in bench.run_ids() if (publication_of(bench.engine, each) or {}).get("status") == "published"}
+    if seen != told:
+        yield f"readers see {seen}, the table says {told}"
 
 
 def _schema_problems(bench: Bench) -> Iterator[str]:

@@ -52,7 +52,7 @@ def replay(events: Sequence[Row]) -> Told:
     for event in events:
         kind, _, what = event["type"].partition(".")
         stage, data = event["stage"], event["data"]
-        if kind == "run":
+        if kind == "run" and what != "published":
             told.run = "running" if what == "started" else what
         elif kind == "stage" and (what != "retrying" or data.get("status") == "pending"):
             attempts = told.stages.get(stage, ("", 0))[1] + (what == "started")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.promise(
 )
 BEFORE_STAGES = ("run_created", "run_claimed", "run_started")
 IN_A_STAGE = ("stage_started", "cell_started", "notebook_executed", "manifest_verified", "stage_completed")
-AT_THE_END = ("run_published", "run_ended")
+AT_THE_END = ("run_completed", "run_ended", "run_published")
 
 
 def killed_at(bench: Bench, failpoint: str) -> StartedRun:
@@ -46,15 +46,19 @@ def test_a_run_killed_anywhere_is_crashed_once_its_lease_has_run_out(bench: Benc
 
 
 def test_a_run_killed_before_its_end_is_committed_has_published_nothing(bench: Bench, spark_server: str) -> None:
-    run = killed_at(bench, "run_published")
+    run = killed_at(bench, "run_completed")
     until(lambda: seconds_of_lease_left(run) < 0, "the lease runs out")
     assert check_invariants(run)["status"] == "crashed"
     assert not readers_see(bench)
 
 
-def test_a_run_killed_after_its_end_is_committed_stays_completed(bench: Bench) -> None:
-    run = killed_at(bench, "run_ended")
+@pytest.mark.parametrize("failpoint", ["run_ended", "run_published"])
+def test_a_run_killed_after_its_end_is_committed_stays_completed_and_is_published_by_the_next_look(
+    bench: Bench, failpoint: str
+) -> None:
+    run = killed_at(bench, failpoint)
     assert run.row["status"] == "completed"
+    assert not readers_see(bench)
     with bench.engine.begin() as connection:  # Prefect hears of it from whoever looks half a minute later
         connection.execute(text("update pipelines set finished_at = finished_at - interval '1 minute'"))
     assert check_invariants(run)["status"] == "completed"

@@ -63,11 +63,11 @@ def test_a_run_by_hand_whose_completion_failed_is_not_stuck(engine: Engine, tmp_
     folder = RunFolder(tmp_path, run.pipeline_id)
     for _ in range(2):  # its files are missing: the first try leaves it running, the second tries again
         with pytest.raises(Exception, match=r"manifest\.json"):
-            complete_if_done(run, folder)
+            complete_if_done(run, folder, "analytics")
         assert status_of(run) == "running"
     assert request_cancel(engine, run.pipeline_id)
     assert status_of(run) == "cancelled"
-    assert not complete_if_done(run, folder)
+    assert not complete_if_done(run, folder, "analytics")
 
 
 def test_texts_that_postgresql_refuses_are_kept_with_a_sign_in_place_of_what_it_refuses(engine: Engine) -> None:

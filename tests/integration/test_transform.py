@@ -17,7 +17,7 @@ from sqlalchemy import NullPool, create_engine
 from pipeline_lib.errors import ManifestBroken, ModelTestFailed, ServiceUnavailable
 from pipeline_lib.parameters import TransformParameters
 from pipeline_lib.stages.exported_fields import FIELDS
-from pipeline_lib.stages.publication import publish, published_run
+from pipeline_lib.stages.publication import publish, published_runs
 from pipeline_lib.stages.transform import build_marts, mart_counts, transform
 from tests.integration.processed_tables import create_processed_tables, in_schema
 
@@ -85,8 +85,8 @@ def test_a_repeated_stage_leaves_the_same_file_and_rows_and_readers_their_views(
     for _ in range(2):
         transform(database_url, SCHEMA, tmp_path, PARAMETERS)
         with engine.begin() as connection:
-            if published_run(connection) is None:
-                publish(connection, SCHEMA.removeprefix("run_"), datetime(2026, 11, 23, tzinfo=UTC))
+            if not published_runs(connection):
+                publish(connection, "analytics", SCHEMA.removeprefix("run_"), datetime(2026, 11, 23, tzinfo=UTC))
         with in_schema(database_url, SCHEMA) as cursor:
             cursor.execute("select * from item_metrics order by id")
             built = cursor.fetchall()
