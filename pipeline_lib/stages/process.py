@@ -10,6 +10,7 @@ sharing one Spark server cannot clash.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ LOWEST_TIER = "standard"
 
 RECORDS_PER_PART = 250_000
 _LEAST_SHUFFLE = 8
+_PATTERN = re.compile(r"[{}\[\]*?\\]")  # Spark takes a path with one of these for a pattern
 _MONEY = DecimalType(18, 2)
 _PRICE = DecimalType(12, 2)
 _FACTOR = DecimalType(3, 2)
@@ -77,7 +79,7 @@ def read_dataset(spark: SparkSession, path: Path, partitions: int = 0) -> DataFr
     with spark_errors_told(path):
         for name, value in {**_SESSION, "spark.sql.shuffle.partitions": str(max(parts, _LEAST_SHUFFLE))}.items():
             spark.conf.set(name, value)
-        return spark.read.parquet(str(path.resolve()))
+        return spark.read.parquet(_PATTERN.sub(r"\\\g<0>", str(path.resolve())))
 
 
 def partitions_for(rows: int, asked: int) -> int:

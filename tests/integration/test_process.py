@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder whose name Polars and Spark would take for a pattern."""
+    folder = tmp_path / "of [a-c]{d,e}*?"
+    folder.mkdir()
+    return folder
+
+
 def processed(spark: SparkSession, tmp_path: Path, rows: Rows, partitions: int = 0) -> StageResult:
     parameters = ProcessParameters(reference_time=REFERENCE_TIME, partitions=partitions)
     return process(spark, written(rows, tmp_path / "dataset.parquet"), tmp_path / "stage", parameters)
