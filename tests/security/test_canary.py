@@ -38,6 +38,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.promise("S1", "a secret in every credential is found nowhere after a run, however it ended"),
 ]
+MORE = ("pwd", "pat", "header", "warehouse", "key")
 TELLS = """\
 import os, subprocess, sys
 print(dict(os.environ)); os.write(1, repr(os.environ).encode()); print(os.environ["DATABASE_URL"], file=sys.stderr)
@@ -98,7 +99,9 @@ class Scene:
 def scene(spark_url: str, broker_url: str) -> Iterator[Scene]:
     folder = Path(tempfile.mkdtemp(prefix="wbs"))
     folder.chmod(0o711)  # the embedded PostgreSQL runs as somebody else when we are root
-    named = {name: guarded.canary(name) for name in ("database", "broker", "prefect", "page", "datadog", "cloud")}
+    named = {
+        name: guarded.canary(name) for name in ("database", "broker", "prefect", "page", "datadog", "cloud", *MORE)
+    }
     needles = Needles({**named, "spark": spark_url.partition("token=")[2]})
     (folder / "tmp").mkdir()
     with ExitStack() as stack:
@@ -115,6 +118,11 @@ def scene(spark_url: str, broker_url: str) -> Iterator[Scene]:
             "PREFECT_API_AUTH_STRING": f"admin:{named['prefect']}",
             "DD_API_KEY": named["datadog"],
             "AWS_SECRET_ACCESS_KEY": named["cloud"],
+            "DB_PWD": named["pwd"],
+            "GITHUB_PAT": named["pat"],
+            "PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"X-Gate": named["header"], "X-Team": "data"}),
+            "WAREHOUSE": f"Server=db;Uid=me;Pwd={named['warehouse']};Encrypt=yes",
+            "DEPLOYMENT": f"-----BEGIN PRIVATE KEY-----\n{named['key']}\n-----END PRIVATE KEY-----\n",
         }
         yield Scene(folder, needles, environment)
 
