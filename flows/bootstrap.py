@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from flows.prefect_start import flow_in_background, reach_prefect, tell_prefect_where_it_lives
 from pipeline_lib.cli.app import Following, create_cli
+from pipeline_lib.error_text import one_line
 from pipeline_lib.errors import Refused, RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import Settings
@@ -159,8 +160,7 @@ def _tell_of_lost_database(run: OwnedRun, error: BaseException) -> None:
     from sqlalchemy.exc import OperationalError
 
     if isinstance(error, OperationalError):
-        reason = str(error.orig).strip().partition("\n")[0]
-        told = f"run {run.pipeline_id}: the database went away and did not come back: {reason}"
+        told = f"run {run.pipeline_id}: the database went away and did not come back: {one_line(error.orig or error)}"
         raise ServiceUnavailable(f"{told}; the run counts as crashed once its lease is over") from error
 
 

@@ -11,6 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from pipeline_lib.error_text import one_line
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.services import prefect
 from pipeline_lib.settings import Settings
@@ -35,5 +36,5 @@ def contacted(settings: Settings) -> Iterator[SyncPrefectClient]:
             ):
                 yield client
         except (httpx.HTTPError, PrefectException) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = f"{type(error).__name__}: {one_line(error)}"
             raise ServiceUnavailable(f"Prefect at {prefect.place_of(url)}: {reason}; see `workbench doctor`") from error

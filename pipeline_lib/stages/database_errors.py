@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg2
 from adbc_driver_manager import OperationalError as AdbcOperationalError
 
+from pipeline_lib.error_text import one_line
 from pipeline_lib.errors import ServiceUnavailable, StatementFailed, WorkbenchError
 from pipeline_lib.redaction import redacted
 
@@ -15,7 +16,7 @@ _OTHERS_IN_THE_WAY = ("40", "53300", "55P03")  # deadlocks, too many connections
 
 def translated(error: Exception) -> WorkbenchError:
     """Return the error to raise instead of one of `DRIVER_ERRORS`: transient where another attempt may end well."""
-    reason = redacted(str(error).strip().partition("\n")[0][:300])
+    reason = redacted(one_line(error))
     state = _sqlstate(error)
     if not state or state.startswith(_LOST):
         return ServiceUnavailable(f"no connection to PostgreSQL: {reason}; `workbench doctor` tells more")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.error_text import joined
 from pipeline_lib.errors import ModelTestFailed, ServiceUnavailable, WorkbenchError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ _GOOD = frozenset({"success", "pass"})
 _NOT_REACHED = frozenset({"skipped", "no-op"})
 _BUILT = frozenset({"model", "seed", "snapshot", "test"})
 _NAMED = 5
-_LONGEST = 600
 
 # libpq's words for a connection that is lost or refused; dbt hands on the text and drops the exception's class.
 _CONNECTION_LOST = (
@@ -138,7 +138,7 @@ def build_error(build: Build) -> WorkbenchError | None:
 def error_of(message: str) -> WorkbenchError:
     """Return `ServiceUnavailable` when dbt's message tells of a lost connection, else `ModelTestFailed`."""
     if _is_lost_connection(message):
-        return ServiceUnavailable(f"PostgreSQL went away while dbt was at work: {_one_line(message)}")
+        return ServiceUnavailable(f"PostgreSQL went away while dbt was at work: {joined(message)}")
     return ModelTestFailed(message)
 
 
@@ -179,7 +179,7 @@ def _failure(result: Any) -> Failure:
         model=_model_of(result),
         rows=result.failures or 0,
         sql=Path(compiled) if compiled else None,
-        message=_one_line(result.message or "no message"),
+        message=joined(result.message or "no message"),
     )
 
 
@@ -190,9 +190,3 @@ def _model_of(result: Any) -> str:
     one = getattr(result.node, "attached_node", None) or getattr(result.node, "tested_node_unique_id", None)
     about = [one] if one else result.node.depends_on.nodes
     return ", ".join(name.rpartition(".")[2] for name in about)
-
-
-def _one_line(message: str) -> str:
-    """Fold dbt's message into one line, without the macros it passed through."""
-    lines = (line.strip() for line in message.splitlines())
-    return " ".join(line for line in lines if line and not line.startswith(">"))[:_LONGEST]

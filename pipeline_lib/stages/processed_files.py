@@ -19,6 +19,7 @@ from pyspark.errors import AnalysisException
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
+from pipeline_lib.error_text import one_line
 from pipeline_lib.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -78,16 +79,10 @@ def spark_errors_told(path: Path) -> Iterator[None]:
     except SparkConnectGrpcException as error:
         if type(error) is not SparkConnectGrpcException:
             raise
-        raise ServiceUnavailable(
-            f"Spark does not answer: {_first_line(error)}; `workbench doctor` tells more"
-        ) from error
+        raise ServiceUnavailable(f"Spark does not answer: {one_line(error)}; `workbench doctor` tells more") from error
 
 
 _SHARED = "WORKBENCH_HOME must lie on storage that both the Spark cluster and this machine mount under the same path"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
 
 
 def _take_over(written: Path) -> None:

@@ -1,10 +1,11 @@
-"""Tells trouble with the database in one line: where it is, without a password, and what its driver says first."""
+"""Tells trouble with the database in one line: where it is, without a password, and what its driver says."""
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from pipeline_lib.connection_uri import shown
+from pipeline_lib.error_text import one_line
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings
@@ -12,12 +13,13 @@ from pipeline_lib.settings import Settings
 
 def in_one_line(error: DBAPIError, place: str) -> str:
     """Return what a person is told of this error about the database at `place`."""
-    return redacted(f"database {place}: {reason_of(error)}; see `workbench doctor`")
+    more = "; see `workbench doctor`" if isinstance(error, OperationalError | InterfaceError) else ""
+    return redacted(f"database {place}: {reason_of(error)}{more}")
 
 
 def reason_of(error: DBAPIError) -> str:
-    """Return the first line of what the driver says."""
-    return redacted(str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__)
+    """Return what the driver says, in one line."""
+    return redacted(one_line(error.orig or error))
 
 
 def place_in(settings: Settings) -> str:
