@@ -1,6 +1,7 @@
 """Where a run's files lie, how they are written whole, and how a manifest proves them.
 
 WORKBENCH_HOME/runs/<id>/manifest.json            the run: who, when, which parameters
+WORKBENCH_HOME/runs/<id>/database                 the identity of the database that has the run's row
 WORKBENCH_HOME/runs/<id>/<nn_stage>/…             a stage's artefacts
 WORKBENCH_HOME/runs/<id>/<nn_stage>/manifest.json rows, bytes and sha256 of each artefact
 """
@@ -26,6 +27,7 @@ from pipeline_lib.errors import ManifestBroken, UnknownRun
 from pipeline_lib.parameters import StageName
 
 MANIFEST = "manifest.json"
+IDENTITY = "database"
 COUNTED = "counted.json"
 RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
 _CHUNK = 1 << 20

@@ -103,8 +103,9 @@ def one_run(bench: Bench, fault: Fault, records: int, chance: random.Random) -> 
 
 def problems_in_the_end(bench: Bench) -> Iterator[str]:
     """Yield what is left over of all runs together."""
-    orphans = find_orphans(bench.engine, bench.settings)
+    orphans = find_orphans(bench.engine, bench.settings, quiet_seconds=0)
     yield from (f"orphan schema {schema}" for schema in orphans.schemas)
+    yield from (f"orphan schema {name}" for name in orphans.unproven if name.startswith("run_"))
     yield from (f"orphan folder {folder}" for folder in orphans.folders)
     yield from _differences_from_prefect(bench)
     waiting = queries.waiting_events(bench.engine)

@@ -91,12 +91,12 @@ def _publication(engine: Engine, settings: Settings) -> Finding:
 def _orphans(engine: Engine, settings: Settings) -> Finding:
     """Schemas and folders of runs that the tables do not know."""
     found = find_orphans(engine, settings)
+    stay = f"; {len(found.unproven)} more are not proven to be this database's" if found.unproven else ""
     if not found:
-        return Finding("orphans", "machine", True, "no schema and no folder without its run")
+        return Finding("orphans", "machine", True, f"no schema and no folder without its run{stay}")
     named = ", ".join([*found.schemas, *(str(folder) for folder in found.folders)][:_NAMED])
-    detail = f"{len(found.schemas)} schemas and {len(found.folders)} folders without a run: {named}"
-    mend = "`workbench clean --orphans` removes them; folders may belong to runs of another DATABASE_URL"
-    return Finding("orphans", "machine", None, detail, mend)
+    detail = f"{len(found.schemas)} schemas and {len(found.folders)} folders without a run: {named}{stay}"
+    return Finding("orphans", "machine", None, detail, "`workbench clean --orphans` lists them and asks")
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

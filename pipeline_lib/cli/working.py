@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +13,9 @@ from pipeline_lib.cli.looking import chosen_run, tracking
 from pipeline_lib.cli.output import Json, print_json
 from pipeline_lib.errors import InvalidParameter
 from pipeline_lib.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipeline_lib.execution.cleaning import Orphans
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -31,20 +37,25 @@ def cancel(pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run'
 def clean(
     keep: Annotated[int | None, typer.Option(min=0, help="how many of the newest runs to keep")] = None,
     orphans: Annotated[bool, typer.Option("--orphans", help="remove what runs that nobody knows have left")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="remove orphans without asking")] = False,
     as_json: Json = False,
 ) -> None:
     """Remove all but the newest runs: folders, schemas and rows. The published run and those to be published stay."""
-    from pipeline_lib.execution.cleaning import clean_runs, remove_orphans, undelivered_runs
+    from pipeline_lib.execution.cleaning import clean_runs, find_orphans, remove_orphans, undelivered_runs
     from pipeline_lib.tracking.publication_queue import pending_publications
 
     if keep is None and not orphans:
         raise InvalidParameter("keep", "say how many runs to keep, or --orphans")
     with tracking() as (settings, engine):
+        lost = find_orphans(engine, settings) if orphans else None
+        if lost:
+            _agree_to_remove(lost, yes, quiet=as_json)
         removed = clean_runs(engine, settings, keep) if keep is not None else []
-        lost = remove_orphans(engine, settings) if orphans else None
+        if lost:
+            remove_orphans(engine, lost)
         waiting, unpublished = len(undelivered_runs(engine, settings)), len(pending_publications(engine))
     if as_json:
-        found = {"schemas": lost.schemas, "folders": list(map(str, lost.folders))} if lost else {}
+        found = dict(asdict(lost), folders=list(map(str, lost.folders))) if lost is not None else {}
         print_json({"removed": removed, **({"orphans": found} if orphans else {})})
         return
     print(f"removed {len(removed)} runs")
@@ -54,6 +65,27 @@ def clean(
         print(f"{unpublished} completed runs stay in any case until readers see them or a newer run")
     if lost is not None:
         print(f"removed {len(lost.schemas)} schemas and {len(lost.folders)} folders without a run")
+        _tell_unproven(lost.unproven)
+
+
+def _agree_to_remove(lost: Orphans, yes: bool, quiet: bool) -> None:
+    """List what goes and ask for it; raises `InvalidParameter` where nobody can be asked."""
+    if not quiet:
+        for each in [*lost.schemas, *lost.folders]:
+            print(each)
+    if yes:
+        return
+    if quiet or not sys.stdin.isatty():
+        raise InvalidParameter("yes", "nobody can be asked here whether these orphans are to go; give --yes as well")
+    typer.confirm(f"Remove these {len(lost.schemas)} schemas and {len(lost.folders)} folders?", abort=True)
+
+
+def _tell_unproven(unproven: Sequence[str]) -> None:
+    if unproven:
+        print(f"{len(unproven)} stay, for it is not proven that they are this database's:")
+        for each in unproven:
+            print(f"  {each}")
+        print("remove by hand what you know: folders with rm -r, schemas with drop schema … cascade")
 
 
 def doctor(as_json: Json = False) -> None:

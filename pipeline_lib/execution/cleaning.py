@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, select, text
@@ -13,6 +14,8 @@ from sqlalchemy.schema import DropSchema
 from pipeline_lib.artefacts import RUN_ID, schema_of
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.publication import published_runs, published_schemas
+from pipeline_lib.stages.schema_marker import MARKER
+from pipeline_lib.tracking.database_identity import identity_in, identity_of
 from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineEvent
 from pipeline_lib.tracking.publication_queue import pending_publications
@@ -22,15 +25,24 @@ from pipeline_lib.tracking.states import TERMINAL
 _RUN_SCHEMA = re.compile(rf"run_({RUN_ID.pattern})(_p[0-9]+)?")
 
 
+_RUN_SCHEMAS = text(
+    "select nspname, obj_description(oid, 'pg_namespace') as comment from pg_namespace where nspname like 'run\\_%'"
+)
+_QUIET_SECONDS = 3600.0
 _ENDED = [status.value for status in TERMINAL]
 
 
 @dataclass(frozen=True)
 class Orphans:
-    """What is there of runs without a row: schemas of this database, folders of this home. False when there is none."""
+    """What is there of runs without a row: schemas of this database, folders of this home. False when there is none.
+
+    Only schemas and folders that bear this database's identity, and were not written to for an hour, are in it.
+    `unproven` are those of another database and of versions that left no identity: nothing removes them.
+    """
 
     schemas: list[str]
     folders: list[Path]
+    unproven: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.schemas or self.folders)
@@ -69,7 +81,9 @@ def _is_removed(engine: Engine, settings: Settings, pipeline_id: str) -> bool:
         ended = (Pipeline.id == pipeline_id, Pipeline.status.in_(_ENDED))
         if connection.execute(select(Pipeline.id).where(*ended).with_for_update()).first() is None:
             return False
-        _remove_folder(settings.run_folder(pipeline_id).path)
+        folder = settings.run_folder(pipeline_id).path
+        if identity_in(folder) in (None, identity_of(connection)):  # else this database is a copy, the folder not
+            _remove_folder(folder)
         for schema in _schemas(connection):
             if schema.startswith(schema_of(pipeline_id)):
                 _drop_schema(connection, schema)
@@ -77,29 +91,42 @@ def _is_removed(engine: Engine, settings: Settings, pipeline_id: str) -> bool:
     return True
 
 
-def find_orphans(engine: Engine, settings: Settings) -> Orphans:
+def find_orphans(engine: Engine, settings: Settings, quiet_seconds: float = _QUIET_SECONDS) -> Orphans:
     """Return schemas and folders named like a run's that no row knows, but for schemas that readers still see.
 
     A run's row is committed before its folder and schema are made, so looking at the rows last sees no new run's.
     """
-    folders = [folder for folder in (settings.home / "runs").glob("*") if RUN_ID.fullmatch(folder.name)]
+    folders = sorted(folder for folder in (settings.home / "runs").glob("*") if RUN_ID.fullmatch(folder.name))
     with engine.connect() as connection:
-        read = published_schemas(connection)
-        schemas = {schema: match[1] for schema in _schemas(connection) if (match := _RUN_SCHEMA.fullmatch(schema))}
+        read, identity = published_schemas(connection), identity_of(connection)
+        schemas = {row.nspname: row.comment for row in connection.execute(_RUN_SCHEMAS)}
         known = set(connection.execute(select(Pipeline.id)).scalars())
-    lost = sorted(schema for schema, pipeline_id in schemas.items() if pipeline_id not in known and schema not in read)
-    return Orphans(lost, sorted(folder for folder in folders if folder.name not in known))
+    runs = {schema: match[1] for schema in schemas if (match := _RUN_SCHEMA.fullmatch(schema))}
+    lost = sorted(schema for schema, run in runs.items() if run not in known and schema not in read)
+    left = [folder for folder in folders if folder.name not in known]
+    own_schemas = [schema for schema in lost if identity and schemas[schema] == f"{MARKER}{identity}"]
+    own_folders = [folder for folder in left if identity and identity_in(folder) == identity]
+    unproven = [schema for schema in lost if schema not in own_schemas]
+    unproven += [str(folder) for folder in left if folder not in own_folders]
+    return Orphans(own_schemas, [folder for folder in own_folders if not _is_in_use(folder, quiet_seconds)], unproven)
 
 
-def remove_orphans(engine: Engine, settings: Settings) -> Orphans:
-    """Remove all orphans and return them. Only a person knows whether folders belong to runs of another database."""
-    found = find_orphans(engine, settings)
-    for folder in found.folders:
-        _remove_folder(folder)
-    for schema in found.schemas:
+def remove_orphans(engine: Engine, orphans: Orphans) -> None:
+    """Remove what `find_orphans` has found and a person has agreed to, if it still is an orphan."""
+    with engine.connect() as connection:
+        known = set(connection.execute(select(Pipeline.id)).scalars())
+    for folder in orphans.folders:
+        if folder.name not in known:
+            _remove_folder(folder)
+    for schema in orphans.schemas:
         with engine.begin() as connection:
             _drop_schema(connection, schema)
-    return found
+
+
+def _is_in_use(folder: Path, quiet_seconds: float) -> bool:
+    """Tell whether something was written into a run's folder lately: a process may be at work in it."""
+    times = [folder.stat().st_mtime, *(path.lstat().st_mtime for path in folder.rglob("*"))]
+    return time.time() - max(times) < quiet_seconds
 
 
 def _removable(engine: Engine, keep: int) -> list[str]:
@@ -110,7 +137,7 @@ def _removable(engine: Engine, keep: int) -> list[str]:
 
 
 def _schemas(connection: Connection) -> list[str]:
-    return list(connection.execute(text("select nspname from pg_namespace where nspname like 'run\\_%'")).scalars())
+    return [row.nspname for row in connection.execute(_RUN_SCHEMAS)]
 
 
 def _drop_schema(connection: Connection, schema: str) -> None:

@@ -20,6 +20,7 @@ from pipeline_lib.execution.stage_run import RunAtWork, error_record, exception_
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.stages.chain import STAGES, Stage
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.database_identity import mark_folder
 from pipeline_lib.tracking.lease import Watch, held_lease
 from pipeline_lib.tracking.publication_queue import pending_publications
 from pipeline_lib.tracking.runs import claim_run
@@ -38,6 +39,7 @@ def claimed(resources: Resources, pipeline_id: str, watch: Watch) -> Iterator[Ru
     settings, engine = resources.settings, resources.engine
     run = claim_run(engine, pipeline_id, settings.workbench_lease_seconds)
     with held_lease(run, watch):
+        mark_folder(engine, settings.run_folder(pipeline_id))
         stored = RunParameters.checked(queries.run_row(engine, pipeline_id)["parameters"])
         yield RunAtWork(run, stored, settings.run_folder(pipeline_id), resources, watch)
 

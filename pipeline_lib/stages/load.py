@@ -29,6 +29,7 @@ from pipeline_lib.stages.database_errors import DRIVER_ERRORS, translated
 from pipeline_lib.stages.processed_files import ITEMS, PROCESSED, part_files, rows_by_file
 from pipeline_lib.stages.processed_tables import TABLES, loader_name
 from pipeline_lib.stages.progress import Progress, silent
+from pipeline_lib.stages.schema_marker import schema_creation
 
 _BATCH = 50_000
 _MARK = "__loading_"
@@ -70,7 +71,7 @@ def _prepare(database_url: str, schema: str, loading: Mapping[str, str]) -> None
             " where application_name = %s and datname = current_database() and usename = current_user",
             (loader_name(schema),),
         )
-        cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
+        cursor.execute(schema_creation(schema))
         cursor.execute("select tablename from pg_tables where schemaname = %s", (schema,))
         for (name,) in cursor.fetchall():
             if re.fullmatch(rf"processed_\w+{_MARK}[0-9a-f]{{8}}", name):

@@ -26,6 +26,7 @@ from pipeline_lib.stages.publication import (
     states_that_read,
 )
 from pipeline_lib.stages.reader_views import columns_of, run_sql
+from pipeline_lib.stages.schema_marker import create_schema
 
 log = logging.getLogger(__name__)
 _SECONDS_FOR_LOCKS = 60.0
@@ -88,7 +89,7 @@ def _note_move(connection: Connection, schema: str) -> None:
         return
     number: int = connection.execute(_NUMBERS, {"schema": schema}).scalar_one()
     aside = f"{schema}_p{number}"
-    run_sql(connection, "create schema {}", sql.Identifier(aside))
+    create_schema(connection, aside)
     for state in states:
         move_state(connection, state, schema, aside)
 

@@ -12,6 +12,7 @@ from pipeline_lib.errors import ManifestBroken
 from pipeline_lib.parameters import StageName
 from pipeline_lib.stages.processed_tables import TABLES
 from pipeline_lib.stages.publication import MARTS
+from pipeline_lib.stages.schema_marker import create_schema
 
 _FILLED = {StageName.PROCESS: "loaded", StageName.TRANSFORM: "marts"}
 _PROCESSED = tuple(f"processed_{table}" for table in TABLES)
@@ -54,7 +55,7 @@ def copy_tables(connection: Connection, stage: StageName, origin: str, target: s
     Tables with rows, keys and statistics; the staging views of stage 4 as views on the target's own tables. What was
     in their place goes. Raises what the database says when the origin is not there any more.
     """
-    _run(connection, "create schema if not exists {}", sql.Identifier(target))
+    create_schema(connection, target)
     for relation in _relations(connection, origin):
         name = relation.relname
         if name in (_PROCESSED if stage is StageName.PROCESS else MARTS):

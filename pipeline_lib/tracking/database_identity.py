@@ -5,7 +5,11 @@ A copy of a database does not keep the identity: `place` says in which cluster a
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+
+from pipeline_lib.artefacts import IDENTITY, RunFolder, written_whole
 
 _MAY_ASK = text("select has_function_privilege('pg_control_system()', 'execute')")
 _CLUSTER = text("select system_identifier from pg_control_system()")
@@ -22,6 +26,26 @@ def identity_of(connection: Connection) -> str | None:
     """Return the database's identity; None where it is a copy in which no run was begun yet."""
     identity = connection.execute(_IDENTITY, {"place": _place(connection)}).scalar_one_or_none()
     return None if identity is None else str(identity)
+
+
+def mark_folder(engine: Engine, folder: RunFolder) -> None:
+    """Write the database's identity into a run's folder, unless one stands there."""
+    path = folder.path / IDENTITY
+    if path.exists():
+        return
+    with engine.connect() as connection:
+        identity = identity_of(connection)
+    if identity is not None:
+        with written_whole(path) as file:
+            file.write(f"{identity}\n".encode())
+
+
+def identity_in(folder: Path) -> str | None:
+    """Return the identity that a run's folder bears; None for one without, or with one that cannot be read."""
+    try:
+        return (folder / IDENTITY).read_text("utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
 
 
 def renew_identity(connection: Connection) -> None:

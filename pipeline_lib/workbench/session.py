@@ -27,6 +27,7 @@ from pipeline_lib.parameters import STAGE_PARAMETERS, IngestParameters, RunParam
 from pipeline_lib.stages.chain import stage_before
 from pipeline_lib.stages.conservation import check_borders
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.database_identity import mark_folder
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from pipeline_lib.tracking.states import StageStatus
 from pipeline_lib.workbench.by_hand import StageByHand
@@ -167,6 +168,7 @@ class StageSession:
         """Make the stage's folder; by hand, also record that the stage is opened, which gives up its former result."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.headless:
+            mark_folder(self.services.engine, self.run_folder)
             self._by_hand.started()
 
     def progress(self, done: int, total: int | None) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from pipeline_lib.artefacts import new_run_id, schema_of
+from pipeline_lib.artefacts import IDENTITY, new_run_id, schema_of
 from pipeline_lib.cli.diagnosis import diagnose
 from pipeline_lib.execution.cleaning import clean_runs, find_orphans, remove_orphans, undelivered_runs
 from pipeline_lib.settings import Settings
+from pipeline_lib.stages.schema_marker import create_schema
+from pipeline_lib.tracking import database
+from pipeline_lib.tracking.database_identity import mark_folder
+from pipeline_lib.tracking.migration import migrate
 from pipeline_lib.tracking.models import Pipeline
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import RunStatus
+from tests.conftest import fresh_database
+from tests.e2e.conftest import WORKBENCH
 from tests.integration.test_runs import new_run
 
 
@@ -33,10 +42,19 @@ def ended(engine: Engine, settings: Settings) -> OwnedRun:
 
 def leave(engine: Engine, settings: Settings, pipeline_id: str) -> None:
     """Leave what a run leaves: a folder, a schema, and marts set aside."""
-    (settings.run_folder(pipeline_id).path / "01_generate").mkdir(parents=True)
+    folder = settings.run_folder(pipeline_id)
+    (folder.path / "01_generate").mkdir(parents=True)
+    mark_folder(engine, folder)
     with engine.begin() as connection:
-        connection.execute(text(f"create schema {schema_of(pipeline_id)}"))
-        connection.execute(text(f"create schema {schema_of(pipeline_id)}_p7"))
+        create_schema(connection, schema_of(pipeline_id))
+        create_schema(connection, f"{schema_of(pipeline_id)}_p7")
+
+
+def rest(folder: Path) -> None:
+    """Make it look as if nobody had written there for two hours."""
+    long_ago = time.time() - 7200
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (long_ago, long_ago))
 
 
 def left(engine: Engine, settings: Settings, pipeline_id: str) -> list[str]:
@@ -72,6 +90,8 @@ def test_events_that_wait_for_a_broker_are_not_cleaned_away(engine: Engine, here
 def test_orphans_are_found_told_and_removed_and_nothing_else(engine: Engine, here: Settings) -> None:
     known, lost = ended(engine, here), new_run_id()
     leave(engine, here, lost)
+    assert find_orphans(engine, here).folders == []  # a process may be at work in it
+    rest(here.run_folder(lost).path)
     (here.home / "runs" / "notes").mkdir()
     with engine.begin() as connection:
         connection.execute(text("create schema run_of_somebody_else"))
@@ -82,10 +102,73 @@ def test_orphans_are_found_told_and_removed_and_nothing_else(engine: Engine, her
     assert told.reachable is None
     assert "2 schemas and 1 folders" in told.detail
     assert "clean --orphans" in told.mend
-    assert remove_orphans(engine, here) == found
+    remove_orphans(engine, found)
     assert not find_orphans(engine, here)
     assert len(left(engine, here, known.pipeline_id)) == 4
     assert (here.home / "runs" / "notes").exists()
+
+
+@pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
+def test_with_another_database_no_folder_is_an_orphan(engine: Engine, here: Settings, server_url: str) -> None:
+    run = ended(engine, here)
+    rest(here.run_folder(run.pipeline_id).path)
+    with fresh_database(server_url) as other_url:
+        other = database.connect(other_url)
+        found = find_orphans(other, here)
+        other.dispose()
+    assert not found
+    assert found.unproven == [str(here.run_folder(run.pipeline_id).path)]
+
+
+@pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
+def test_a_copy_of_the_database_does_not_own_its_folders(engine: Engine, here: Settings) -> None:
+    run, lost = ended(engine, here), new_run_id()
+    leave(engine, here, lost)
+    rest(here.run_folder(lost).path)
+    with engine.begin() as connection:
+        connection.execute(text("update workbench_database set place = 'where it was copied from'"))
+    assert not find_orphans(engine, here)
+    migrate(engine)
+    found = find_orphans(engine, here)
+    assert not found
+    assert len(found.unproven) == 3
+    assert clean_runs(engine, here, keep=0) == [run.pipeline_id]
+    assert here.run_folder(run.pipeline_id).path.exists()
+
+
+@pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
+def test_what_bears_no_identity_is_listed_and_stays(engine: Engine, here: Settings) -> None:
+    lost = new_run_id()
+    leave(engine, here, lost)
+    (here.run_folder(lost).path / IDENTITY).unlink()
+    rest(here.run_folder(lost).path)
+    with engine.begin() as connection:
+        connection.execute(text(f"comment on schema {schema_of(lost)} is null"))
+    found = find_orphans(engine, here)
+    assert (found.schemas, found.folders) == ([f"{schema_of(lost)}_p7"], [])
+    assert found.unproven == [schema_of(lost), str(here.run_folder(lost).path)]
+
+
+@pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
+def test_orphans_go_only_when_somebody_says_so(engine: Engine, here: Settings, database_url: str) -> None:
+    lost = new_run_id()
+    leave(engine, here, lost)
+    rest(here.run_folder(lost).path)
+    environment = {**os.environ, "DATABASE_URL": database_url, "WORKBENCH_HOME": str(here.home)}
+
+    def clean(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [WORKBENCH, "clean", "--orphans", *options]
+        return subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    refused = clean()
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert str(here.run_folder(lost).path) in refused.stdout
+    assert len(left(engine, here, lost)) == 3
+    assert clean("--yes").returncode == 0
+    assert left(engine, here, lost) == []
 
 
 def test_a_run_resumed_while_others_are_cleaned_stays(engine: Engine, here: Settings) -> None:
