@@ -22,7 +22,8 @@ from pipeline_lib.cli.views import count_text, run_summary, seconds_text, show_o
 from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.redaction import redacted
 from pipeline_lib.settings import Settings
-from pipeline_lib.tracking.document import run_document
+from pipeline_lib.stages.progress import RECORDS
+from pipeline_lib.tracking.document import done_of, run_document
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.25
@@ -102,8 +103,10 @@ class Follower:
             self._running_since.setdefault(name, time.monotonic())
         seconds = time.monotonic() - self._running_since[name] if running else stage["seconds"]
         cell = f"{progress['cell']}/{progress['cells']}" if running and "cells" in progress else ""
-        records = progress.get("records") if running else max(stage["counts"].values(), default=None)
+        records = done_of(progress) if running else max(stage["counts"].values(), default=None)
+        unit = progress.get("unit", RECORDS) if running else RECORDS
+        counted = f"{count_text(records)}{'' if unit == RECORDS else f' {unit}'}" if records else ""
         total = progress.get("total") or 1
         bar: RenderableType = ProgressBar(total=total, completed=records or 0, width=24) if running else ""
         time_text = seconds_text(seconds) if seconds is not None else ""
-        return [name, status_text(stage["status"]), cell, count_text(records) if records else "", bar, time_text]
+        return [name, status_text(stage["status"]), cell, counted, bar, time_text]

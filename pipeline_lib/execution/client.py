@@ -19,6 +19,7 @@ from nbformat.v4 import new_output
 
 from pipeline_lib.execution.outcome import Observer
 from pipeline_lib.redaction import redacted, without_known_secrets
+from pipeline_lib.stages.progress import RECORDS
 
 PROGRESS_MIME = "application/vnd.workbench.progress+json"
 _DISPLAYS = ("display_data", "execute_result", "update_display_data")
@@ -113,8 +114,8 @@ class CellClient(NotebookClient):
 
     def _tell_progress(self, progress: Any, number: int) -> None:
         if isinstance(progress, Mapping) and isinstance(progress.get("done"), int):
-            total = progress.get("total")
-            self._observer.cell_progress(number, progress["done"], total if isinstance(total, int) else None)
+            total, unit = progress.get("total"), str(progress.get("unit", RECORDS))[:_TEXT_SHOWN]
+            self._observer.cell_progress(number, progress["done"], total if isinstance(total, int) else None, unit)
 
     def _cut(self, content: dict[str, Any]) -> bool:
         """Strike secrets out of the text and cut it to what still fits; False when nothing is left of it."""

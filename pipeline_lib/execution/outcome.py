@@ -93,8 +93,8 @@ class Observer(Protocol):
     def cell_started(self, number: int, total: int, source_head: str) -> None:
         """Code cell `number` of `total` cells is sent to the kernel; `source_head` tells what it does."""
 
-    def cell_progress(self, number: int, records: int, total: int | None) -> None:
-        """The cell has done `records`, of `total` where that is known."""
+    def cell_progress(self, number: int, done: int, total: int | None, unit: str) -> None:
+        """The cell has done so many (records, or what `unit` says in the plural), of `total` where that is known."""
 
     def cell_output(self, number: int, text: str) -> None:
         """The cell has printed or shown `text`; nothing is told beyond the cap."""
@@ -111,7 +111,7 @@ class SilentObserver:
 
     def cell_started(self, number: int, total: int, source_head: str) -> None: ...
 
-    def cell_progress(self, number: int, records: int, total: int | None) -> None: ...
+    def cell_progress(self, number: int, done: int, total: int | None, unit: str) -> None: ...
 
     def cell_output(self, number: int, text: str) -> None: ...
 

@@ -23,6 +23,7 @@ from pipeline_lib.logs import in_run
 from pipeline_lib.parameters import RunParameters
 from pipeline_lib.redaction import redacted
 from pipeline_lib.stages.chain import Stage
+from pipeline_lib.stages.progress import RECORDS
 from pipeline_lib.tracking.events import Event, EventType
 from pipeline_lib.tracking.failpoints import reach
 from pipeline_lib.tracking.lease import Watch
@@ -217,11 +218,13 @@ class StageObserver:
         data = {"cell": number, "cells": total, "source": source_head[:_SOURCE_LENGTH]}
         self._record(Event(EventType.CELL_STARTED, data, self.stage.name))
         reach("cell_started", self.stage.name)
+        self.progress = {}
         self._note({"cell": number, "cells": total}, now=True)
 
-    def cell_progress(self, number: int, records: int, total: int | None) -> None:
-        """Show the records, at most twice a second."""
-        self._note({"cell": number, "records": records, "total": total}, now=records == total)
+    def cell_progress(self, number: int, done: int, total: int | None, unit: str) -> None:
+        """Show what is done, at most twice a second; `records` only where records are what is counted."""
+        counted = {"records": done if unit == RECORDS else None, "done": done, "total": total, "unit": unit}
+        self._note({"cell": number, **counted}, now=done == total)
 
     def cell_output(self, number: int, text: str) -> None:
         """Output is kept in the notebook; events carry none of it."""

@@ -23,6 +23,7 @@ from pipeline_lib.stages.progress import Progress, silent
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunExecutionResult
 
+NODES = "models and tests"
 _alone = threading.Lock()
 _SECONDS_BETWEEN_CALLS = 0.2
 
@@ -93,8 +94,9 @@ def profile_environment(info: ConnectionInfo, schema: str) -> dict[str, str]:
 def call_dbt(call: DbtCall, progress: Progress = silent) -> RunExecutionResult:
     """Call dbt and return the result of every node, failed ones too.
 
-    `progress` is told nodes done and nodes in all. Raises `ServiceUnavailable` when dbt is at work in this process
-    already (it keeps its state in globals), `ModelTestFailed` when dbt could not begin, and what interrupted it.
+    `progress` is told models and tests done, and how many there are. Raises `ServiceUnavailable` when dbt is at work in
+    this process already (it keeps its state in globals), `ModelTestFailed` when dbt could not begin, and what
+    interrupted it.
     """
     if not _alone.acquire(blocking=False):
         raise ServiceUnavailable("dbt is at work in this process already; wait for it, or use another process")
@@ -171,4 +173,4 @@ class _NodeCounter:
         now = time.monotonic()
         if self._done == self._total or now - self._told >= _SECONDS_BETWEEN_CALLS:
             self._told = now
-            self._progress(self._done, self._total)
+            self._progress(self._done, self._total, NODES)

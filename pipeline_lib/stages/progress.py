@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
-Progress = Callable[[int, int | None], None]
-"""Called with the records done so far and the total, where it is known; cheap enough for a few calls a second."""
+RECORDS = "records"
 
 
-def silent(_done: int, _total: int | None) -> None:
+class Progress(Protocol):
+    """Called with what is done so far and the total, where it is known; cheap enough for a few calls a second."""
+
+    def __call__(self, done: int, total: int | None, unit: str = RECORDS, /) -> None:
+        """`unit` is what is counted, in the plural."""
+
+
+def silent(_done: int, _total: int | None, _unit: str = RECORDS) -> None:
     """Tell nobody."""

@@ -21,7 +21,7 @@ from pipeline_lib.errors import ManifestBroken
 from pipeline_lib.parameters import TransformParameters
 from pipeline_lib.stages.database_errors import translated
 from pipeline_lib.stages.dbt_results import Build, build_error, declared_nodes, read_build
-from pipeline_lib.stages.dbt_runner import DbtCall, call_dbt, profile_environment
+from pipeline_lib.stages.dbt_runner import NODES, DbtCall, call_dbt, profile_environment
 from pipeline_lib.stages.marts_aside import set_aside
 from pipeline_lib.stages.progress import Progress, silent
 from pipeline_lib.stages.publication import MARTS
@@ -54,7 +54,7 @@ def build_marts(
     with connected(database_url) as connection:
         _check_sources(connection, schema)
         environment = profile_environment(connection.info, schema)
-    progress(0, None)  # before anything is changed: a caller may refuse by raising
+    progress(0, None, NODES)  # before anything is changed: a caller may refuse by raising
     _make_room(database_url, schema)
     call = DbtCall("build", environment, folder, parameters.dbt_threads, variables_of(parameters))
     build = read_build(call_dbt(call, progress), declared_nodes(call.target))

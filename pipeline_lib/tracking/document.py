@@ -72,6 +72,12 @@ def _stage_document(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def done_of(progress: Mapping[str, Any]) -> int | None:
+    """Return how much the running cell has done, in the progress's `unit` (records where it names none)."""
+    done: int | None = progress.get("done", progress.get("records"))
+    return done
+
+
 def _seconds_of_run(row: Mapping[str, Any]) -> float | None:
     """Return the seconds of all attempts, as the view `key_figures` does; None while the run has not ended."""
     before, started, finished = float(row["seconds_before"]), row["started_at"], row["finished_at"]

@@ -82,7 +82,8 @@ class Pipeline(Base):
 class PipelineStage(Base):
     """One row per stage of a run: its latest attempt. Earlier attempts stand in the events.
 
-    `progress` holds cell, cells, records and total while the stage runs: for people who watch, never for decisions.
+    `progress` holds cell, cells, done, total and their unit while the stage runs: for people who watch, never for
+    decisions. Its `records` is what is done where the unit is records, else null.
     `reason` is the ledger of resume and reuse: why the stage was reused, skipped or run again.
     """
 

@@ -13,7 +13,7 @@ from pipeline_lib.parameters import STAGE_PARAMETERS, StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.chain import stage_named
 from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.document import run_document
+from pipeline_lib.tracking.document import done_of, run_document
 from pipeline_lib.tracking.events import EventType
 from pipeline_lib.tracking.models import PipelineEvent
 from pipeline_lib.tracking.states import TERMINAL, RunStatus, StageStatus
@@ -47,10 +47,14 @@ class StageView:
 
     @property
     def share(self) -> float | None:
-        """How far its records are, 0 to 1, or None where that is not known."""
-        progress = self.row["progress"]
-        records, total = progress.get("records"), progress.get("total")
-        return min(1.0, records / total) if total and records is not None else None
+        """How far the running cell is, 0 to 1, or None where that is not known."""
+        total = self.row["progress"].get("total")
+        return min(1.0, self.done / total) if total and self.done is not None else None
+
+    @property
+    def done(self) -> int | None:
+        """How much the running cell has done, in the unit of its progress."""
+        return done_of(self.row["progress"])
 
     @property
     def is_open(self) -> bool:

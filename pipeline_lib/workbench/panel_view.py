@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline_lib.settings import Settings
+from pipeline_lib.stages.progress import RECORDS
+from pipeline_lib.tracking.document import done_of
 from pipeline_lib.tracking.estimate import Estimate
 from pipeline_lib.workbench.links import link, stage_files
 from pipeline_lib.workbench.watching import Sight
@@ -83,7 +85,8 @@ def run_html(sight: Sight) -> str:
 def _stage_row(stage: Mapping[str, Any], sight: Sight) -> str:
     name, running, progress = stage["name"], stage["status"] == "running", stage["progress"]
     done, total = _done(stage)
-    records = progress.get("records") if running else max(stage["counts"].values(), default=None)
+    records = done_of(progress) if running else max(stage["counts"].values(), default=None)
+    unit = f" {html.escape(progress['unit'])}" if running and progress.get("unit", RECORDS) != RECORDS else ""
     cell = f"{progress['cell']}/{progress['cells']}" if running and "cells" in progress else ""
     bar = f'<progress max="{total or 1}" value="{done}" style="width:12em" aria-label="{name}"></progress>'
     seconds = sight.running_seconds.get(name) if running else stage["seconds"]
@@ -92,7 +95,7 @@ def _stage_row(stage: Mapping[str, Any], sight: Sight) -> str:
         (_WORD, badge(stage["status"], bool(stage.get("interactive")))),
         (_NUMBER, cell),
         (_WORD, bar),
-        (_NUMBER, "" if records is None else f"{records:,}"),
+        (_NUMBER, "" if records is None else f"{records:,}{unit}"),
         (_NUMBER, seconds_text(seconds)),
     ]
     columns = "".join(f"<td {style}>{text}</td>" for style, text in cells)
@@ -106,7 +109,7 @@ def _done(stage: Mapping[str, Any]) -> tuple[float, float]:
     progress = stage["progress"]
     if stage["status"] != "running" or "cells" not in progress:
         return 0, 1
-    part = progress.get("records", 0) / progress["total"] if progress.get("total") else 0
+    part = (done_of(progress) or 0) / progress["total"] if progress.get("total") else 0
     return progress["cell"] - 1 + min(part, 1), progress["cells"]
 
 

@@ -20,13 +20,13 @@ class CellProgress:
     handles: dict[int, DisplayHandle] = field(default_factory=dict)
     shown_at: float = 0.0
 
-    def show(self, done: int, total: int | None) -> None:
-        """Show the records done, and of how many where that is known."""
+    def show(self, done: int, total: int | None, unit: str) -> None:
+        """Show what is done, and of how many where that is known."""
         if done != total and time.monotonic() - self.shown_at < _EVERY_SECONDS:
             return
         self.shown_at = time.monotonic()
-        text = f"{done:,} of {total:,} records" if total else f"{done:,} records"
-        self._display({"text/plain": text, PROGRESS_MIME: {"done": done, "total": total}})
+        text = f"{done:,} of {total:,} {unit}" if total else f"{done:,} {unit}"
+        self._display({"text/plain": text, PROGRESS_MIME: {"done": done, "total": total, "unit": unit}})
 
     def _display(self, bundle: dict[str, Any]) -> None:
         shell = get_ipython()

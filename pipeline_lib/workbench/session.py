@@ -26,6 +26,7 @@ from pipeline_lib.execution.recording import complete_if_done, counts_before
 from pipeline_lib.parameters import STAGE_PARAMETERS, IngestParameters, RunParameters, StageName, StageParameters
 from pipeline_lib.stages.chain import stage_before
 from pipeline_lib.stages.conservation import check_borders
+from pipeline_lib.stages.progress import RECORDS
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.database_identity import mark_folder
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
@@ -171,14 +172,14 @@ class StageSession:
             mark_folder(self.services.engine, self.run_folder)
             self._by_hand.started()
 
-    def progress(self, done: int, total: int | None) -> None:
+    def progress(self, done: int, total: int | None, unit: str = RECORDS, /) -> None:
         """Show how far the running cell is, here and to everybody who watches the run.
 
         By hand, raises `RunStateError` before the cell changes what a completed run has left.
         """
         if not self.headless:
             self._by_hand.makes()
-        self.shown.show(done, total)
+        self.shown.show(done, total, unit)
 
     def finish(self, result: StageResult) -> Manifest:
         """Check row conservation, write the stage's manifest, and by hand also record the stage as completed.

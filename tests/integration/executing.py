@@ -28,8 +28,8 @@ class Recorder(SilentObserver):
     def cell_started(self, number: int, total: int, source_head: str) -> None:
         self.events.append(("started", number, total, source_head))
 
-    def cell_progress(self, number: int, records: int, total: int | None) -> None:
-        self.events.append(("progress", number, records, total))
+    def cell_progress(self, number: int, done: int, total: int | None, unit: str) -> None:
+        self.events.append(("progress", number, done, total, unit))
 
     def cell_output(self, number: int, text: str) -> None:
         self.events.append(("output", number, text))

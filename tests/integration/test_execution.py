@@ -29,7 +29,9 @@ def test_a_good_notebook_completes_and_says_what_each_cell_did(target):
 def test_progress_is_told_and_leaves_no_clutter(target):
     observer = Recorder()
     execute_notebook(NOTEBOOKS / "progresses.ipynb", target, {}, ExecutionOptions(observer=observer))
-    assert [event[2:] for event in observer.events if event[0] == "progress"] == [(1, 3), (2, 3), (3, 3)]
+    assert [event[2:] for event in observer.events if event[0] == "progress"] == [
+        (number, 3, "records") for number in (1, 2, 3)
+    ]
     outputs = nbformat.read(target, as_version=4).cells[-1].outputs
     assert [output.output_type for output in outputs] == ["stream"]
 

@@ -1,0 +1,62 @@
+"""How far a stage is, in the unit that it counts, wherever it is shown."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipeline_lib.cli.live import Follower
+from pipeline_lib.settings import Settings
+from pipeline_lib.stages.dbt_runner import _NodeCounter
+from pipeline_lib.web.rendering import templates
+from pipeline_lib.web.views import StageView
+from pipeline_lib.workbench.panel_view import run_html
+from pipeline_lib.workbench.watching import Sight
+
+pytestmark = pytest.mark.promise("P20", "progress names what it counts: records, or the models and tests of dbt")
+BUILDING = {"cell": 3, "cells": 7, "records": None, "done": 12, "total": 41, "unit": "models and tests"}
+LOADING = {"cell": 3, "cells": 7, "records": 400, "done": 400, "total": 1_000, "unit": "records"}
+
+
+def stage(progress: dict[str, Any]) -> dict[str, Any]:
+    row = {"name": "transform", "status": "running", "attempts": 1, "seconds": None, "counts": {}, "error": None}
+    return row | {"progress": progress, "interactive": False, "reason": None, "conservation": []}
+
+
+def document(progress: dict[str, Any]) -> dict[str, Any]:
+    known = {"pipeline_id": "20261123t083012_a1b2c3", "status": "running", "trigger": "cli", "derived_from": None}
+    return known | {"seconds": None, "error": None, "stages": [stage(progress)]}
+
+
+def test_dbt_counts_its_models_and_tests() -> None:
+    told: list[tuple[Any, ...]] = []
+    counter = _NodeCounter(lambda *progress: told.append(progress))
+    counter(SimpleNamespace(info=SimpleNamespace(name="LogStartLine"), data=SimpleNamespace(total=1)))
+    counter(SimpleNamespace(info=SimpleNamespace(name="NodeFinished")))
+    assert told == [(1, 1, "models and tests")]
+
+
+@pytest.mark.parametrize(("progress", "shown"), [(BUILDING, "12 models and tests"), (LOADING, "400")])
+def test_a_terminal_and_the_panel_name_the_unit(settings: Settings, progress: dict[str, Any], shown: str) -> None:
+    follower = Follower(settings, quiet=False)
+    follower.document = document(progress)
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(follower._picture())
+    assert f" {shown} " in captured.get()
+    assert f">{shown}</td>" in run_html(Sight(document(progress)))
+
+
+@pytest.mark.parametrize(
+    ("progress", "shown"), [(BUILDING, "12 of 41 models and tests"), (LOADING, "400 of 1,000 records")]
+)
+def test_the_page_names_the_unit(progress: dict[str, Any], shown: str) -> None:
+    files = SimpleNamespace(artefacts=(), reports=[], notebooks=[])
+    view = StageView(4, "Transform", stage(progress), [], files, 1.0)  # type: ignore[arg-type]
+    run = SimpleNamespace(stages=[view], document=document(progress))
+    page = templates().get_template("_run_stages.html").render(run=run, offers=SimpleNamespace(open_failure=None))
+    assert shown in page
+    assert view.share == pytest.approx(progress["done"] / progress["total"])
