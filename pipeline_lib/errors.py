@@ -16,7 +16,8 @@ WorkbenchError                    exit code 1, shown as one line
 ├── InputRejected                 the input as a whole cannot be used
 │   ├── InputUnreadable           missing, no permission, broken compression, not JSON
 │   ├── InputEmpty                holds no record
-│   └── TooManyRejects            more than max_reject_rate is defective
+│   ├── TooManyRejects            more than max_reject_rate is defective
+│   └── NothingAccepted           not one record is accepted, and allow_empty is not set
 ├── ConservationBroken            records were lost or made at a border
 ├── ModelTestFailed               a dbt model or test failed
 ├── NotPublished                  a completed run cannot be shown to readers now; it is tried again
@@ -111,6 +112,10 @@ class InputEmpty(InputRejected):
 
 class TooManyRejects(InputRejected):
     """More than `max_reject_rate` of the records are defective."""
+
+
+class NothingAccepted(InputRejected):
+    """Not one record of the input is accepted; `allow_empty` lets a run complete all the same."""
 
 
 class ConservationBroken(WorkbenchError):

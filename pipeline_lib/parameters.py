@@ -1,8 +1,7 @@
 """What a person may choose about a run: the one typed contract of terminal, page, Prefect, widgets and notebooks.
 
-Each stage has a model; a run's parameters are all of them together. Field names, defaults, bounds and
-descriptions are written here once. The `parameters` cell of each notebook repeats names, types and defaults
-(a test compares them), because a notebook must be runnable alone.
+Each stage has a model; a run's parameters are all of them together. Field names, defaults, bounds and descriptions
+are written here once. The `parameters` cell of each notebook repeats names, types and defaults (a test compares them).
 """
 
 from __future__ import annotations
@@ -160,6 +159,7 @@ class IngestParameters(StageParameters):
         _counted_in("share"),
         Field(ge=0, le=1, description="share of rejected records above which the run fails"),
     ] = 0.1
+    allow_empty: Annotated[bool, Field(description="complete also when no record is accepted")] = False
     reference_time: ReferenceTime = ""
 
 
@@ -192,6 +192,7 @@ class ExportParameters(StageParameters):
     compression: Annotated[Literal["none", "gzip", "zstd"], Field(description="compression of the output file")] = (
         "none"
     )
+    csv_bom: Annotated[bool, Field(description="begin CSV with a byte order mark, for spreadsheets")] = False
 
 
 class RunParameters(ExportParameters, TransformParameters, ProcessParameters, IngestParameters, GenerateParameters):

@@ -42,17 +42,22 @@ _SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
 @dataclass(frozen=True)
 class Output:
-    """What to export and how: run, moment that names the file, format (json, jsonl, csv, parquet), compression."""
+    """What to export and how: run, moment that names the file, format (json, jsonl, csv, parquet), compression.
+
+    `csv_bom`: CSV begins with a byte order mark.
+    """
 
     pipeline_id: str
     generated_at: datetime
     format: str = "json"
     compression: str = "none"
+    csv_bom: bool = False
 
     @classmethod
     def chosen(cls, pipeline_id: str, generated_at: datetime, parameters: ExportParameters) -> Output:
         """Return the output that these parameters ask for."""
-        return cls(pipeline_id, generated_at.astimezone(UTC), parameters.export_format, parameters.compression)
+        moment = generated_at.astimezone(UTC)
+        return cls(pipeline_id, moment, parameters.export_format, parameters.compression, parameters.csv_bom)
 
     @property
     def file_name(self) -> str:
@@ -63,7 +68,9 @@ class Output:
     @property
     def writer(self) -> Writer:
         """The function that writes this format."""
-        return partial(write_parquet, codec=self.compression) if self.format == "parquet" else WRITERS[self.format]
+        if self.format == "parquet":
+            return partial(write_parquet, codec=self.compression)
+        return partial(write_csv, bom=self.csv_bom) if self.format == "csv" else WRITERS[self.format]
 
     @property
     def outer_codec(self) -> str:

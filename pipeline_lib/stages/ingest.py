@@ -14,11 +14,12 @@ from pathlib import Path
 import polars as pl
 
 from pipeline_lib.artefacts import COUNTED, Counted, StageResult, written_whole
-from pipeline_lib.errors import InputEmpty, InputRejected, InvalidParameter, TooManyRejects
+from pipeline_lib.errors import InputEmpty, InputRejected, InvalidParameter
 from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.stages.dataset import DATASET, DatasetFile
 from pipeline_lib.stages.progress import Progress, silent
 from pipeline_lib.stages.reading import GENERATED_FILES, open_source
+from pipeline_lib.stages.refusal import Outcome, check_accepted, check_is_json
 from pipeline_lib.stages.rejects import REJECTS, Reason, RecordRejected, Reject, RejectFile
 from pipeline_lib.stages.screening import frame_of, screen
 from pipeline_lib.stages.splitting import Batch, RecordStream, detect
@@ -33,18 +34,22 @@ def ingest(parameters: IngestParameters, source: Path, folder: Path, progress: P
 
     Writes `dataset.parquet` and `rejects.jsonl`; every record ends in one of them. `details`: `rejects_by_reason`,
     `repaired` (records per repaired field) and `source`, an own input file with the sha256 of the bytes that were
-    read. Raises `InputUnreadable`, `InputEmpty` or, with rejects.jsonl and the counts kept, `TooManyRejects`;
-    `InvalidParameter` for an empty reference time.
+    read. Raises `InputUnreadable`, `InputEmpty` or, with rejects.jsonl and the counts kept, `TooManyRejects` and
+    `NothingAccepted`; `InvalidParameter` for an empty reference time.
     """
-    stream = detect(open_source(source))
+    stream = detect(open_source(source), parameters.allow_empty)
     (folder / COUNTED).unlink(missing_ok=True)
     with written_whole(folder / DATASET) as accepted_file:
         with written_whole(folder / REJECTS) as rejects_file, DatasetFile(accepted_file) as dataset:
             sorting = Sorting(_reference(parameters), dataset, RejectFile(rejects_file, stream.layout.unit))
             sorting.digest = hashlib.sha256() if parameters.input_file else None
             sort_records(stream, sorting, progress)
+            outcome = Outcome(source, folder, sorting.read, sorting.rejects)
+            if sorting.read == 0 and not parameters.allow_empty:
+                raise InputEmpty(f"{source}: holds no record; allow_empty lets a run complete without one")
+            check_is_json(outcome)
         try:
-            check_rejects(parameters, source, folder, sorting)
+            check_accepted(parameters, outcome)
         except InputRejected:
             _counted(sorting).write(folder)
             raise
@@ -113,27 +118,11 @@ class Sorting:
 
 
 def sort_records(stream: RecordStream, sorting: Sorting, progress: Progress = silent) -> None:
-    """Take every record of the stream; raises `InputEmpty`, `InputUnreadable` (broken, or changed, on the way)."""
+    """Take every record of the stream; raises `InputUnreadable` when the file is broken, or changed, on the way."""
     for batch in stream.batches(sorting.note):
         sorting.take(batch)
         progress(sorting.read, None)
     stream.source.check_unchanged()
-    if sorting.read == 0:
-        raise InputEmpty(f"{stream.source.path}: holds no record")
-
-
-def check_rejects(parameters: IngestParameters, source: Path, folder: Path, sorting: Sorting) -> None:
-    """Raise `TooManyRejects`, which names the file, the rate and the first bad line, above `max_reject_rate`.
-
-    A quotient is rounded as the rate was when it was read, so 29 of 100 is 0.29; 0.29 * 100 is a little less than 29.
-    """
-    rejected, read = sorting.rejects.total, sorting.read
-    if rejected / read > parameters.max_reject_rate:
-        raise TooManyRejects(
-            f"{source}: {rejected:,} of {read:,} records rejected ({rejected / read:.1%}, at most "
-            f"{parameters.max_reject_rate:.1%} allowed); first: {sorting.rejects.describe_first()}; "
-            f"all of them in {folder / REJECTS}; max_reject_rate allows more"
-        )
 
 
 def _counted(sorting: Sorting) -> Counted:

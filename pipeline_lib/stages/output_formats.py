@@ -5,6 +5,7 @@ Batches come with decimals and timestamps as text (see `mart_records`), so that 
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -77,13 +78,15 @@ def _runs() -> Iterator[list[str]]:
     yield from [run] if run else []
 
 
-def write_csv(file: IO[bytes], batches: Batches, _head: Mapping[str, Any]) -> int:
+def write_csv(file: IO[bytes], batches: Batches, _head: Mapping[str, Any], bom: bool = False) -> int:
     """Write RFC 4180 CSV with a header; return the records written.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front: it begins with = + - @, in whatever
     width and after whatever blanks, or with a tab or line end.
-    No text is an empty cell, an empty text is "".
+    No text is an empty cell, an empty text is "". With `bom` the file begins with a byte order mark, without which
+    spreadsheets on Windows take UTF-8 for a code page.
     """
+    file.write(codecs.BOM_UTF8 if bom else b"")
     file.write(",".join(FIELDS).encode() + b"\r\n")
     rows = 0
     for batch in batches:

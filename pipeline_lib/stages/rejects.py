@@ -69,6 +69,7 @@ class RejectFile:
         self.unit = unit
         self.by_reason: Counter[str] = Counter()
         self.first: Reject | None = None
+        self.first_json: Reject | None = None
 
     @property
     def total(self) -> int:
@@ -77,6 +78,8 @@ class RejectFile:
     def add(self, reject: Reject) -> None:
         """Write one reject, its raw text cut at 2,000 characters; bytes that are no UTF-8 show as U+FFFD."""
         self.first = self.first or reject
+        if self.first_json is None and reject.reason is not Reason.MALFORMED:
+            self.first_json = reject
         self.by_reason[str(reject.reason)] += 1
         line = {self.unit: reject.number, "field": reject.field, "reason": reject.reason, "raw": shown(reject.raw)}
         self._file.write(json.dumps(line, ensure_ascii=True).encode() + b"\n")

@@ -58,20 +58,22 @@ class RecordStream:
         return _line_batches(chunks) if self.layout is Layout.LINES else _element_batches(ElementReader(chunks))
 
 
-def detect(source: Source) -> RecordStream:
-    """Find out the layout from the first bytes; raises `InputEmpty`, `InputUnreadable` (no JSON at all)."""
+def detect(source: Source, allow_empty: bool = False) -> RecordStream:
+    """Find out the layout from the first bytes; raises `InputUnreadable` (no JSON at all), `InputEmpty` if not allowed.
+
+    No message quotes the file: what is no JSON may be a key or a list of passwords.
+    """
     head = _head(source)
-    if not head:
-        raise InputEmpty(f"{source.path}: holds no record")
+    if not head and not allow_empty:
+        raise InputEmpty(f"{source.path}: holds no record; allow_empty lets a run complete without one")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:4]:
         raise InputUnreadable(f"{source.path}: is not UTF-8 text; JSON must be UTF-8")
     if head.startswith(b"["):
         return RecordStream(source, Layout.ARRAY)
     if head.startswith(b"{") and _spans_lines(head):
         return RecordStream(source, Layout.OBJECTS)
-    if not any(line.lstrip().startswith(b"{") for line in head.split(b"\n")):
-        start = head[:40].decode("utf-8", errors="replace")
-        raise InputUnreadable(f"{source.path}: is no JSON (begins with {start!r}); give JSON Lines or a JSON array")
+    if head and not any(line.lstrip().startswith(b"{") for line in head.split(b"\n")):
+        raise InputUnreadable(f"{source.path}: is no JSON; give JSON Lines or a JSON array")
     return RecordStream(source, Layout.LINES)
 
 

@@ -30,7 +30,9 @@ MAX_ID = 2**63 - 1
 MAX_QUANTITY = 1_000_000
 MAX_VALUE = Decimal("99999999.99")
 CUSTOMER_PARTS = ("name", "email", "country")
-KNOWN_FIELDS = frozenset({"id", "name", "category", "value", "quantity", "is_active", "created_at", "customer"})
+REQUIRED_FIELDS = ("id", "name", "category", "value", "quantity")
+OPTIONAL_FIELDS = ("is_active", "created_at", "customer")
+KNOWN_FIELDS = frozenset({*REQUIRED_FIELDS, *OPTIONAL_FIELDS})
 
 _CENT = Decimal("0.01")
 # Money has a context of its own, with nothing taken from the process's contexts, which anybody may have changed.

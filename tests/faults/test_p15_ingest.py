@@ -80,7 +80,7 @@ def ingested(content: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "input").write_bytes(content)
-        parameters = IngestParameters(reference_time=hostile.REFERENCE, max_reject_rate=1.0)
+        parameters = IngestParameters(reference_time=hostile.REFERENCE, max_reject_rate=1.0, allow_empty=True)
         counts = ingest(parameters, folder / "input", folder).counts
         rows = pq.read_table(folder / "dataset.parquet").to_pylist()
         rejects = [json.loads(line) for line in (folder / "rejects.jsonl").read_text().splitlines()]

@@ -109,6 +109,15 @@ def test_csv_comes_back_equal_and_no_cell_is_a_formula(mart: str, tmp_path: Path
     assert text.split("\n", 1)[0].endswith("\r")
 
 
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_csv_begins_with_a_byte_order_mark_when_that_is_asked_for(mart: str, tmp_path: Path, compression: str) -> None:
+    parameters = ExportParameters(export_format="csv", compression=compression, csv_bom=True)
+    result = export(mart, Output.chosen(RUN, MOMENT, parameters), tmp_path / "marked")
+    plain = content(tmp_path / "plain", exported(mart, tmp_path / "plain", "csv"))
+    marked = content(tmp_path / "marked", result)
+    assert (gzip.decompress(marked) if compression == "gzip" else marked) == b"\xef\xbb\xbf" + plain
+
+
 @pytest.mark.promise("S14", "cells of a CSV are no formulas")
 def test_tab_and_carriage_return_at_the_beginning_are_neutralised_too(database_url: str, tmp_path: Path) -> None:
     create_mart(

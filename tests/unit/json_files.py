@@ -19,10 +19,10 @@ RECORDS = [
 LINES = "\n".join(json.dumps(record) for record in RECORDS).encode()
 
 
-def ingested(folder: Path, content: bytes, max_reject_rate: float = 1.0) -> StageResult:
+def ingested(folder: Path, content: bytes, max_reject_rate: float = 1.0, allow_empty: bool = False) -> StageResult:
     source = folder / "input"
     source.write_bytes(content)
-    parameters = IngestParameters(reference_time=REFERENCE, max_reject_rate=max_reject_rate)
+    parameters = IngestParameters(reference_time=REFERENCE, max_reject_rate=max_reject_rate, allow_empty=allow_empty)
     result = ingest(parameters, source, folder / "out")
     assert result.counts["read"] == result.counts["ingested"] + result.counts["rejected"]
     return result

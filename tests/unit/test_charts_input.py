@@ -56,7 +56,7 @@ def test_figures_of_a_run_without_rejects_say_so(tmp_path: Path) -> None:
 
 
 def test_a_dataset_of_one_value_or_none_can_be_drawn(tmp_path: Path) -> None:
-    parameters = IngestParameters(reference_time=REFERENCE, max_reject_rate=1)
+    parameters = IngestParameters(reference_time=REFERENCE, max_reject_rate=1, allow_empty=True)
     for text, traces in (('{"id":1,"name":"L","category":"A","value":5,"quantity":1}', 1), ('{"id":1}', 0)):
         (tmp_path / "input").write_text(text)
         ingest(parameters, tmp_path / "input", tmp_path)

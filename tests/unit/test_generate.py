@@ -111,7 +111,11 @@ def test_every_defect_is_rejected_for_its_own_reason_or_repaired(
     monkeypatch.setattr(blocks, "BLOCK_RECORDS", block)
     made = generate(parameters(input_format=input_format, defect_rate=rate, records=4_200), tmp_path)
     (name,) = made.files
-    read = ingest(IngestParameters(reference_time=REFERENCE, max_reject_rate=1), tmp_path / name, tmp_path / "out")
+    read = ingest(
+        IngestParameters(reference_time=REFERENCE, max_reject_rate=1, allow_empty=True),
+        tmp_path / name,
+        tmp_path / "out",
+    )
     defects = Counter(made.details["defects"])
     assert defects.total() == int(4_200 * rate + 0.5)
     assert set(defects) == set(DefectKind)
@@ -125,7 +129,9 @@ def test_every_defect_is_rejected_for_its_own_reason_or_repaired(
 def test_even_the_smallest_files_reconcile(records: int, tmp_path: Path) -> None:
     made = generate(parameters(defect_rate=1.0, records=records), tmp_path)
     read = ingest(
-        IngestParameters(reference_time=REFERENCE, max_reject_rate=1), tmp_path / "records.jsonl", tmp_path / "out"
+        IngestParameters(reference_time=REFERENCE, max_reject_rate=1, allow_empty=True),
+        tmp_path / "records.jsonl",
+        tmp_path / "out",
     )
     assert Counter(read.details["rejects_by_reason"]) == Counter(made.details["defects"]) - Counter(untidy_text=9)
 
