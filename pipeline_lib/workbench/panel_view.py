@@ -48,11 +48,14 @@ def estimate_html(records: int, judged: Estimate | None) -> str:
     """Return how long a run of so many records will take, and on how many past runs that rests."""
     if judged is None:
         return f"{records:,} records. How long that takes can be said once a run has gone from start to end by itself."
-    time = f"<b>about {seconds_text(judged.seconds)}</b>"
+    rests = (
+        f"{bytes_text(judged.bytes)} of artefacts. Rests on {judged.runs} completed run{'s' if judged.runs > 1 else ''}"
+    )
     least, most = seconds_text(judged.least), seconds_text(judged.most)
+    if judged.seconds is None:
+        return f"{records:,} records: <b>at least {least}</b>, {rests}, none of them nearly as large."
     span = f" ({least} to {most})" if least != most else ""
-    rests = f"{judged.runs} completed run{'s' if judged.runs > 1 else ''}"
-    return f"{records:,} records: {time}{span}, {bytes_text(judged.bytes)} of artefacts. Rests on {rests}."
+    return f"{records:,} records: <b>about {seconds_text(judged.seconds)}</b>{span}, {rests}."
 
 
 def run_badge(status: str, trigger: str) -> str:
