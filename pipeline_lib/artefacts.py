@@ -1,4 +1,4 @@
-"""Where a run's files lie, how they are written whole, and how a manifest proves them.
+"""Where a run's files lie, and how a manifest proves them.
 
 WORKBENCH_HOME/runs/<id>/manifest.json            the run: who, when, which parameters
 WORKBENCH_HOME/runs/<id>/database                 the identity of the database that has the run's row
@@ -9,28 +9,26 @@ WORKBENCH_HOME/runs/<id>/<nn_stage>/manifest.json rows, bytes and sha256 of each
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline_lib.errors import ManifestBroken, UnknownRun
+from pipeline_lib.files import made_folder, written_whole
 from pipeline_lib.parameters import StageName
 
 MANIFEST = "manifest.json"
 IDENTITY = "database"
 COUNTED = "counted.json"
 RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
-_CHUNK = 1 << 20
 _PACKAGES = ("notebook-workbench", "dbt-core", "dbt-postgres", "faker", "numpy", "polars", "pyarrow", "pyspark")
 
 
@@ -70,8 +68,7 @@ class RunFolder:
 
         So does the run's own manifest, which told of a whole run.
         """
-        folder = self.stage(stage)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = made_folder(self.stage(stage))
         for path in (folder / MANIFEST, folder / COUNTED, self.path / MANIFEST):
             path.unlink(missing_ok=True)
         return folder
@@ -184,38 +181,3 @@ def sha256_of(path: Path) -> str:
     """Return the file's SHA-256 in hex, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def private_folder(folder: Path) -> Path:
-    """Make a folder and what is missing above it, for nobody but their owner; what is there keeps its mode."""
-    for path in (*reversed(folder.parents), folder):
-        path.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` for writing; moved into place, synced, when the block ends well, else removed.
-
-    A reader of `path` sees the old file or the new one, never a part (P8). Raises what the disk raises.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
-    try:
-        with temporary.open("xb", buffering=_CHUNK) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.logging import RichHandler
 
-from pipeline_lib.artefacts import private_folder
+from pipeline_lib.files import private_folder
 from pipeline_lib.redaction import redacted, redacted_json
 from pipeline_lib.settings import Settings
 

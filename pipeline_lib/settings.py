@@ -24,6 +24,7 @@ from pipeline_lib.redaction import keep_secrets_of
 
 NOTEBOOKS = PROJECT / "notebooks"
 DBT_PROJECT = PROJECT / "dbt"
+SHORTEST_TOKEN = 16
 _SCHEMA_NAME = re.compile(r"(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,62}")
 
 
@@ -65,7 +66,7 @@ class Settings(BaseSettings):
     workbench_web_names: str = Field("", description="further host[:port] by which people reach it, comma between them")
     workbench_web_token: SecretStr | None = Field(
         None,
-        min_length=16,
+        min_length=SHORTEST_TOKEN,
         description="16 characters or more that everybody must show; unset: only API calls that change runs",
     )
 
@@ -109,6 +110,9 @@ def load_settings() -> Settings:
     for name in ("database_url", "amqp_url", "spark_remote"):
         if (url := getattr(settings, name)) is not None:
             check_credentials(name.upper(), url.get_secret_value(), os.environ)
+    token = settings.workbench_web_token
+    if token is not None and len(token.get_secret_value().strip()) < SHORTEST_TOKEN:
+        raise InvalidSetting(f"WORKBENCH_WEB_TOKEN: wants {SHORTEST_TOKEN} characters besides spaces; see .env.example")
     if not any(settings.notebooks.glob("*.ipynb")):
         raise InvalidSetting(f"WORKBENCH_NOTEBOOKS: no notebook lies in {settings.notebooks}; see .env.example")
     keep_secrets_of(os.environ)

@@ -8,6 +8,7 @@ WORKBENCH_HOME/lab/opened      copies made by `workbench open`
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from urllib.parse import quote
 from jupyter_server.serverapp import ServerApp, list_running_servers
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
-from pipeline_lib.artefacts import private_folder
 from pipeline_lib.environment import passed_on
+from pipeline_lib.files import private_folder
 from pipeline_lib.settings import NOTEBOOKS, Settings
 
+log = logging.getLogger(__name__)
 WORKSPACE = "workbench"
 _CONTENTS = "@jupyterlab/toc:plugin"
 PANEL = "notebooks/00_workbench.ipynb"
@@ -107,9 +109,18 @@ def _workspaces(settings: Settings, path: str) -> Path:
     """Return the folder of layouts, with one for the workbench: files, this notebook, its contents."""
     folder = private_folder(settings.home / "lab-workspaces")
     layouts = WorkspacesManager(str(folder))
-    if not layouts.load(WORKSPACE)["data"]:
+    if not _has_layout(layouts):
         layouts.save(WORKSPACE, json.dumps({"data": _layout(path), "metadata": {"id": WORKSPACE}}))
     return folder
+
+
+def _has_layout(layouts: WorkspacesManager) -> bool:
+    """Tell whether there is a layout of the workbench that can be read: JupyterLab writes it in place, unsynced."""
+    try:
+        return bool(layouts.load(WORKSPACE)["data"])
+    except (ValueError, TypeError, LookupError) as error:
+        log.warning("JupyterLab's layout cannot be read (%s) and is made anew", type(error).__name__)
+        return False
 
 
 def _layout(path: str) -> dict[str, object]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from pipeline_lib.artefacts import written_whole
 from pipeline_lib.execution.attempts import report_of
 from pipeline_lib.execution.document import papermill_mark
 from pipeline_lib.execution.outcome import CellStatus, NotebookError
 from pipeline_lib.execution.report import render_report
+from pipeline_lib.files import written_whole
 
 _UNSAVED = "The cell was completed; what it showed was not saved any more.\n"
 

@@ -13,8 +13,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from pipeline_lib.artefacts import written_whole
 from pipeline_lib.execution.outcome import CellOutcome, CellStatus, NotebookError, NotebookOutcome
+from pipeline_lib.files import written_whole
 
 _SAVE_SECONDS = 1.0
 # A save may take this share of the time; with large outputs it becomes rarer by itself.

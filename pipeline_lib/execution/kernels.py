@@ -7,15 +7,11 @@ A kernel needs no installed kernelspec, no user profile and no home: its argv, i
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import stat
 import subprocess
 import sys
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,8 +25,6 @@ from pipeline_lib.environment import passed_on
 from pipeline_lib.execution import kernel_process
 from pipeline_lib.execution.outcome import KernelExit
 
-_PREFIX = "wb-kernel-"
-_LONGEST_SOCKET_PATH = 100
 KERNEL_DEFAULTS: Mapping[str, str] = {
     # Figures as data: the renderer plotly picks otherwise embeds 5 MB of script into every output.
     "PLOTLY_RENDERER": "plotly_mimetype",
@@ -176,45 +170,3 @@ def exit_of(code: int, peak_bytes: int | None = None) -> KernelExit:
 def log_of(connection_file: Path) -> Path:
     """Return where the kernel's own stdout and stderr go: what it says outside of messages, such as a crash."""
     return connection_file.with_name("kernel.log")
-
-
-@contextmanager
-def kernel_folder() -> Iterator[Path]:
-    """A new private folder (0700) for one kernel, removed at the end, together with those of owners long dead."""
-    base = Path(tempfile.gettempdir())
-    if len(str(base)) > _LONGEST_SOCKET_PATH - 40:
-        base = Path("/tmp")  # unix socket paths hold 107 bytes
-    remove_orphaned_folders(base)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def remove_orphaned_folders(base: Path) -> list[Path]:
-    """Remove the kernel folders below `base` that belong to this user and whose process is gone; return them."""
-    orphans = [path for path in base.glob(f"{_PREFIX}*-*") if _is_ours(path) and _ownerless(path)]
-    for path in orphans:
-        shutil.rmtree(path, ignore_errors=True)
-    return orphans
-
-
-def _is_ours(path: Path) -> bool:
-    """Tell whether it is a folder of this user; what others leave there, or remove meanwhile, is none."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-
-
-def _ownerless(folder: Path) -> bool:
-    pid = folder.name.removeprefix(_PREFIX).split("-")[0]
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except (ValueError, PermissionError):
-        return False
-    return False

@@ -16,7 +16,6 @@ import importlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
@@ -27,6 +26,7 @@ from typing import Any, NoReturn
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from pipeline_lib.execution.kernel_folders import remove_kernel_folder
 from pipeline_lib.execution.kernel_process import Farewell, become_kernel, kill_group, reap_group
 from pipeline_lib.execution.strays import adopt_orphans, end_all, end_strays
 
@@ -138,7 +138,7 @@ class Nursery:
                 self._selector.unregister(child.lifeline)
                 _tell(child.lifeline, {"code": ended[0], "peak_bytes": ended[1]})
             else:
-                shutil.rmtree(child.folder, ignore_errors=True)
+                remove_kernel_folder(child.folder)
             child.lifeline.close()
         end_strays(self._children, [str(child.folder) for child in self._children.values()])
 
@@ -147,7 +147,7 @@ class Nursery:
             kill_group(pid)
         end_all()
         for child in self._children.values():
-            shutil.rmtree(child.folder, ignore_errors=True)
+            remove_kernel_folder(child.folder)
 
 
 def preload(modules: list[str]) -> dict[str, str]:

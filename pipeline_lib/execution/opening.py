@@ -9,9 +9,10 @@ import nbformat
 from nbformat.v4 import new_markdown_cell
 from sqlalchemy import Engine
 
-from pipeline_lib.artefacts import RunFolder, written_whole
+from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.execution.derivation import effect_of
 from pipeline_lib.execution.injection import inject, read_notebook
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.settings import NOTEBOOKS
 from pipeline_lib.stages.chain import stage_named

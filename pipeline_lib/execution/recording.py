@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder, versions, written_whole
+from pipeline_lib.artefacts import MANIFEST, Manifest, RunFolder, versions
 from pipeline_lib.errors import ManifestBroken
 from pipeline_lib.execution.publisher import publish_soon
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import StageName
 from pipeline_lib.stages.conservation import check_borders
 from pipeline_lib.tracking import queries

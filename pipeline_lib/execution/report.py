@@ -23,10 +23,10 @@ from markupsafe import Markup
 from nbformat import NotebookNode
 from plotly.offline import get_plotlyjs
 
-from pipeline_lib.artefacts import written_whole
 from pipeline_lib.execution.report_contents import ASSETS, templates
 from pipeline_lib.execution.report_outputs import OutputRenderer, code_html, highlight_style, text_html
 from pipeline_lib.execution.report_summary import Summary, head_of, summary_of
+from pipeline_lib.files import written_whole
 
 COLOURS = ASSETS / "colours.js"
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"

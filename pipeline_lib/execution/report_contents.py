@@ -12,7 +12,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline_lib.artefacts import RunFolder, stage_folder_name, written_whole
+from pipeline_lib.artefacts import RunFolder, stage_folder_name
+from pipeline_lib.files import written_whole
 from pipeline_lib.stages.chain import STAGES, Stage
 
 ASSETS = Path(__file__).parent / "report_assets"

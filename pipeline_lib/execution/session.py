@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 from pipeline_lib.errors import LeaseLost
 from pipeline_lib.execution.client import CellClient
 from pipeline_lib.execution.document import NotebookDocument
-from pipeline_lib.execution.kernels import kernel_folder
+from pipeline_lib.execution.kernel_folders import kernel_folder
 from pipeline_lib.execution.options import ExecutionOptions
 from pipeline_lib.execution.outcome import CellStatus, KernelExit, NotebookError, NotebookOutcome
 from pipeline_lib.execution.report_summary import head_of

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from pipeline_lib.artefacts import Manifest, RunFolder, schema_of
 from pipeline_lib.execution.attempts import notebook_of, report_of
+from pipeline_lib.files import made_folder, sync, written_whole
 from pipeline_lib.stages.run_schema import check_tables, copy_tables, tables_left
 
 
@@ -50,11 +51,13 @@ def _link_notebook(origin: Path, folder: Path, attempt: int) -> None:
 
 def _link(source: Path, target: Path) -> None:
     """Put one file in its place under a second name; a copy where the disk cannot link. Files are never edited."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(target.parent)
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
             raise
-        shutil.copyfile(source, target)
+        with source.open("rb") as original, written_whole(target) as copy:
+            shutil.copyfileobj(original, copy)
+    sync(target.parent)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline_lib.artefacts import private_folder
 from pipeline_lib.environment import passed_on
+from pipeline_lib.files import private_folder
 from pipeline_lib.services import postgres, prefect, readiness, spark, tethered
 from pipeline_lib.services.state import has_keeper, read_live_state
 from pipeline_lib.settings import PROJECT, Settings

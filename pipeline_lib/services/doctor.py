@@ -14,6 +14,7 @@ from typing import Literal
 from pipeline_lib.connection_uri import place_of
 from pipeline_lib.errors import WorkbenchError
 from pipeline_lib.services import broker, java, postgres, prefect, spark
+from pipeline_lib.services.identity import identity_of
 from pipeline_lib.services.state import State, read_live_state
 from pipeline_lib.settings import Settings
 
@@ -116,6 +117,7 @@ def _embedded(settings: Settings, component: str, name: str, title: str) -> Find
     state: State | None = None
     folder = settings.home / "services" / name
     if folder.is_dir():
+        identity_of(settings.home)
         state = read_live_state(folder)
     detail = f"{title}: starts with a run" if state is None else f"{title} is up, process {state.service}"
     return Finding(component, "embedded", state is not None or None, detail)

@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline_lib.environment import passed_on
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.services import locks
+from pipeline_lib.services.identity import identity_of
 from pipeline_lib.services.state import (
     LOG,
     START_LOCK,
@@ -39,6 +40,7 @@ def held(name: str, home: Path, given_up: threading.Event | None = None) -> Iter
     `ServiceUnavailable` when it does not start, `InvalidSetting` when `home` is not writable.
     """
     folder = service_folder(home, name)
+    identity_of(home)
     users = locks.open_lock(folder / USERS_LOCK)
     try:
         yield _join(name, folder, users, given_up or threading.Event())
@@ -53,6 +55,7 @@ def held_if_live(name: str, home: Path) -> Iterator[State | None]:
     if not folder.is_dir():
         yield None
         return
+    identity_of(home)
     users = locks.open_lock(folder / USERS_LOCK)
     try:
         yield read_live_state(folder) if locks.try_lock(users, locks.SHARED) else None

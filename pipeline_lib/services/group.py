@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -14,11 +13,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline_lib.artefacts import private_folder
 from pipeline_lib.environment import passed_on
 from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.files import keep, kept, private_folder
 from pipeline_lib.services import locks
 from pipeline_lib.services.components import open_log, services_of
+from pipeline_lib.services.identity import identity_of
 from pipeline_lib.services.state import has_keeper
 from pipeline_lib.settings import PROJECT, Settings
 
@@ -59,20 +59,23 @@ class GroupState(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Write so that a reader sees the old state or the new one, whole."""
-        temporary = folder / f".{STATE}.{secrets.token_hex(4)}"
-        temporary.write_text(self.model_dump_json(), "utf-8")
-        temporary.replace(folder / STATE)
+        keep(folder / STATE, self.model_dump_json().encode())
 
 
 def group_folder(settings: Settings) -> Path:
     """Return the supervisor's folder, made if needed."""
-    return private_folder(settings.home / "services" / "up")
+    folder = private_folder(settings.home / "services" / "up")
+    identity_of(settings.home)
+    return folder
 
 
 def look(settings: Settings) -> GroupState | None:
     """Return the state of the group, None when it is down."""
     folder = settings.home / "services" / "up"
-    if not (folder / LOCK).exists() or not locks.is_locked(folder / LOCK):
+    if not (folder / LOCK).exists():
+        return None
+    identity_of(settings.home)
+    if not locks.is_locked(folder / LOCK):
         return None
     return _read(folder)
 
@@ -138,10 +141,7 @@ def _log_of(settings: Settings) -> Path:
 
 
 def _read(folder: Path) -> GroupState | None:
-    try:
-        return GroupState.model_validate_json((folder / STATE).read_bytes())
-    except FileNotFoundError:
-        return None
+    return kept(folder / STATE, GroupState.model_validate_json)
 
 
 def _signal(pid: int, number: int) -> None:

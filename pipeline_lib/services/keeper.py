@@ -68,7 +68,7 @@ class Keeper:
         except Abandoned:
             return
         except Exception as error:
-            State(os.getpid(), error=str(error) or type(error).__name__).write(self.folder)
+            State(keeper=os.getpid(), error=str(error) or type(error).__name__).write(self.folder)
             raise
 
     def _keep(self, kind: Kind) -> None:
@@ -93,7 +93,8 @@ class Keeper:
         )
         try:
             self._await_ready(process, service, start_seconds)
-            State(os.getpid(), process.pid, service.port, service.url).write(self.folder)
+            state = State(keeper=os.getpid(), service=process.pid, port=service.port, url=service.url)
+            state.write(self.folder)
             self._watch(process)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

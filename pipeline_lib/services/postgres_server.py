@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,15 +17,15 @@ import psycopg2
 from psycopg2 import sql
 
 from pipeline_lib.connection_uri import DEFAULT_PORT, forget_variables
+from pipeline_lib.files import keep, sync
 from pipeline_lib.services import processes
-from pipeline_lib.services.postgres_user import server_user, share_with
+from pipeline_lib.services.postgres_sockets import SOCKET_NAME, remove_socket_folder, socket_folder
+from pipeline_lib.services.postgres_user import give, server_user, share_with
 from pipeline_lib.services.service import Kind, Service
 
 DATABASE = "workbench"
 ROLE = "workbench"
-_SOCKET_PATH_BYTES = 107
-_SOCKET_NAME = f".s.PGSQL.{DEFAULT_PORT}"
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+_MADE = "cluster-made"
 _MEBI = 1 << 20
 _SETTINGS = {
     "listen_addresses": "",
@@ -65,9 +62,8 @@ def prepare(folder: Path) -> Service:
     share_with(user, folder, programs())
     data = folder / "data"
     _await_end_of_former(data)
-    if not data.exists():
-        _create_cluster(folder, data, user)
-    sockets = _socket_folder(folder, user)
+    _ensure_cluster(folder, data, user)
+    sockets = socket_folder(folder, user)
     return Service(
         command=[str(programs() / "postgres"), "-D", str(data), *_options(sockets)],
         environment=processes.plain_environment(),
@@ -77,7 +73,7 @@ def prepare(folder: Path) -> Service:
         user=user,
         stop_signal=signal.SIGINT,
         death_signal=signal.SIGQUIT,
-        clean_up=lambda: shutil.rmtree(sockets, ignore_errors=True),
+        clean_up=lambda: remove_socket_folder(sockets),
     )
 
 
@@ -104,12 +100,23 @@ def _shared_memory_type() -> str:
     return "posix" if roomy else "mmap"
 
 
+def _ensure_cluster(folder: Path, data: Path, user: int | None) -> None:
+    """Make the cluster once. What is there is never made anew, nor is one that was there and is missing now."""
+    made = folder / _MADE
+    if not os.path.lexists(data):
+        if made.exists():
+            raise RuntimeError(f"{data} is missing; bring it back, or remove {made} to begin with an empty database")
+        _create_cluster(folder, data, user)
+    if not made.exists():
+        keep(made, b"initdb has made the folder data once; while this file is here it is not made again\n")
+
+
 def _create_cluster(folder: Path, data: Path, user: int | None) -> None:
     """Run initdb beside the data folder and rename, so that a killed initdb leaves no half cluster."""
     half = folder / "data.partial"
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(mode=0o700)
-    _give(half, user)
+    give(half, user)
     identity: dict[str, Any] = (
         {} if user is None else {"user": user, "group": processes.user_group(user), "extra_groups": []}
     )
@@ -121,46 +128,12 @@ def _create_cluster(folder: Path, data: Path, user: int | None) -> None:
     if done.returncode:
         raise RuntimeError(f"initdb ended with exit code {done.returncode}")
     half.rename(data)
-
-
-def _give(path: Path, user: int | None) -> None:
-    if user is not None:
-        os.chown(path, user, processes.user_group(user))
-
-
-def _socket_folder(folder: Path, user: int | None) -> Path:
-    """Return a fresh private folder whose socket path is short and plain enough for the kernel and for libpq."""
-    near = folder / "socket"
-    if _PLAIN_PATH.fullmatch(str(near)) and len(str(near / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES:
-        shutil.rmtree(near, ignore_errors=True)
-        near.mkdir(mode=0o700)
-    else:
-        near = _short_folder(folder)
-    _give(near, user)
-    return near
-
-
-def _short_folder(folder: Path) -> Path:
-    """Make a folder in the temporary one, the same as before if it can be had: users wait for the server there.
-
-    A note of it lets the next keeper remove what a killed one left.
-    """
-    note = folder / "socket.path"
-    if note.exists():
-        former = Path(note.read_text("utf-8"))
-        shutil.rmtree(former, ignore_errors=True)
-        with suppress(OSError):
-            former.mkdir(mode=0o700)
-            return former
-    temporary = tempfile.gettempdir()
-    short = tempfile.mkdtemp(prefix="workbench-", dir=temporary if len(temporary) < 60 else "/tmp")
-    note.write_text(short, "utf-8")
-    return Path(short)
+    sync(folder)
 
 
 def _has_database(sockets: Path) -> bool:
     """Tell whether the server answers, and make the database when it is not there yet."""
-    if not (sockets / _SOCKET_NAME).exists():
+    if not (sockets / SOCKET_NAME).exists():
         return False
     try:
         connection = psycopg2.connect(url_of(sockets, "postgres"), connect_timeout=2)
@@ -190,7 +163,9 @@ def _await_end_of_former(data: Path) -> None:
 
 
 def _processes_in(data: Path) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(data.resolve())]
+    """Return the servers that work in this folder; a person's shell may stand there, too."""
+    servers = [process for process in psutil.process_iter(["name", "cwd"]) if process.info["name"] == "postgres"]
+    return [process for process in servers if process.info["cwd"] == str(data.resolve())]
 
 
 POSTGRES = Kind(prepare=prepare, start_seconds=120, revivals=1000)

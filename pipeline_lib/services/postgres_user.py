@@ -35,6 +35,12 @@ def _new_user() -> int:
         return pwd.getpwnam("nobody").pw_uid
 
 
+def give(path: Path, user: int | None) -> None:
+    """Make that user the owner."""
+    if user is not None:
+        os.chown(path, user, pwd.getpwuid(user).pw_gid)
+
+
 def share_with(user: int | None, *folders: Path) -> None:
     """Let that user walk through to these folders: others may pass, not list, what lies above them."""
     if user is None:

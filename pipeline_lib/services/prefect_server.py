@@ -6,14 +6,16 @@ Both keep their state in one SQLite store below WORKBENCH_HOME. They are told of
 from __future__ import annotations
 
 import http.client
+import shutil
 import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from pipeline_lib.artefacts import private_folder
+from pipeline_lib.files import private_folder
 from pipeline_lib.services import locks, processes
 from pipeline_lib.services.service import Kind, Service
+from pipeline_lib.services.state import PORT
 from pipeline_lib.settings import PROJECT
 
 _APP = "flows.prefect_app:create_app"
@@ -34,7 +36,8 @@ def prepare(folder: Path, full: bool) -> Service:
     store = private_folder(folder.parent / "prefect" / "store")
     migration = ExitStack()
     migration.enter_context(locks.locked(store / "migration.lock", locks.EXCLUSIVE, _MIGRATION_SECONDS))
-    port = processes.same_port(folder / "port")  # clients and bookmarks outlive a restart
+    shutil.rmtree(folder / "ui", ignore_errors=True)  # Prefect's copy of its page, unsynced: a power loss empties files
+    port = processes.same_port(folder / PORT)  # clients and bookmarks outlive a restart
     url = f"http://127.0.0.1:{port}/api"
     return Service(
         command=[

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from pipeline_lib.environment import passed_on
+from pipeline_lib.files import keep, kept
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _PR_SET_PDEATHSIG = 1
@@ -124,9 +125,18 @@ def free_port() -> int:
 
 def same_port(remembered: Path) -> int:
     """Return the port that was used last time, as far as it is free now; the file `remembered` keeps it."""
-    last = int(remembered.read_text("ascii")) if remembered.exists() else 0
-    port = last if last and _is_free(last) else free_port()
-    remembered.write_text(str(port), "ascii")
+    last = kept(remembered, _port)
+    if last is not None and _is_free(last):
+        return last
+    port = free_port()
+    keep(remembered, str(port).encode())
+    return port
+
+
+def _port(content: bytes) -> int:
+    port = int(content)
+    if not 0 < port < 1 << 16:
+        raise ValueError("no TCP port")
     return port
 
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline_lib.artefacts import private_folder
+from pydantic import BaseModel, ConfigDict
+
 from pipeline_lib.errors import InvalidSetting
+from pipeline_lib.files import keep, kept, private_folder
 from pipeline_lib.services.locks import is_locked
 from pipeline_lib.services.processes import is_alive
 
 STATE = "state.json"
+PORT = "port"
 START_LOCK = "start.lock"
 USERS_LOCK = "users.lock"
 KEEPER_LOCK = "keeper.lock"
 LOG = "log"
 
 
-@dataclass(frozen=True)
-class State:
-    """Process ids of keeper and service, the port (None: a unix socket), the URL (may hold a token), or an error."""
+class State(BaseModel):
+    """Process ids of keeper and service, the port (None: a unix socket), the URL (may hold a token), or an error.
+
+    What another version wrote beside these is ignored.
+    """
+
+    model_config = ConfigDict(frozen=True)
 
     keeper: int
     service: int | None = None
@@ -32,19 +35,12 @@ class State:
 
     def write(self, folder: Path) -> None:
         """Write so that a reader sees the old state or the new one, and no other user of the machine sees any."""
-        temporary = folder / f".{STATE}.{secrets.token_hex(4)}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(self), file)
-        temporary.replace(folder / STATE)
+        keep(folder / STATE, self.model_dump_json().encode())
 
 
 def read_state(folder: Path) -> State | None:
     """Return what the newest keeper wrote, whether it still lives or not."""
-    try:
-        return State(**json.loads((folder / STATE).read_text("utf-8")))
-    except FileNotFoundError:
-        return None
+    return kept(folder / STATE, State.model_validate_json)
 
 
 def has_keeper(folder: Path) -> bool:
@@ -54,10 +50,8 @@ def has_keeper(folder: Path) -> bool:
 
 def read_live_state(folder: Path) -> State | None:
     """Return the state of a service that is up, or None."""
-    state = read_state(folder)
-    if state is None or state.service is None or not has_keeper(folder) or not is_alive(state.service):
-        return None
-    return state
+    state = read_state(folder) if has_keeper(folder) else None  # without a keeper the file tells of the past
+    return state if state is not None and state.service is not None and is_alive(state.service) else None
 
 
 def service_folder(home: Path, name: str) -> Path:

@@ -21,8 +21,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline_lib.artefacts import StageResult, describe_artefact, schema_of, versions, written_whole
+from pipeline_lib.artefacts import StageResult, describe_artefact, schema_of, versions
 from pipeline_lib.errors import ConservationBroken
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import ExportParameters
 from pipeline_lib.stages.exported_fields import FIELDS
 from pipeline_lib.stages.mart_records import MART, mart_records

@@ -14,7 +14,8 @@ from typing import IO
 
 import polars as pl
 
-from pipeline_lib.artefacts import StageResult, written_whole
+from pipeline_lib.artefacts import StageResult
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.stages.blocks import (
     CATEGORIES,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 import pipeline_lib
-from pipeline_lib.artefacts import StageResult, written_whole
+from pipeline_lib.artefacts import StageResult
 from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.stages.blocks import Block, block_count, make_block
 from pipeline_lib.stages.generate import check, write_blocks

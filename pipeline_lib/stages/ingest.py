@@ -13,8 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_lib.artefacts import COUNTED, Counted, StageResult, written_whole
+from pipeline_lib.artefacts import COUNTED, Counted, StageResult
 from pipeline_lib.errors import InputEmpty, InputRejected, InvalidParameter
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.stages.dataset import DATASET, DatasetFile
 from pipeline_lib.stages.progress import Progress, silent

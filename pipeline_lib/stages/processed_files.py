@@ -6,7 +6,6 @@ final one; the parts are then renamed part-00000.parquet … in their order, and
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from pipeline_lib.error_text import one_line
 from pipeline_lib.errors import ServiceUnavailable
+from pipeline_lib.files import sync
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -93,15 +93,17 @@ def _take_over(written: Path) -> None:
     for file in set(written.iterdir()) - set(parts):
         file.unlink()
     for number, part in enumerate(parts):
-        _sync(part.rename(written / f"part-{number:05}.parquet"))
+        sync(part.rename(written / f"part-{number:05}.parquet"))
+    sync(written)
 
 
 def _put_in_place(aside: Path, final: Path) -> None:
     replaced = final.with_name(f"{_ASIDE}{secrets.token_hex(4)}")
     if final.exists():
         final.rename(replaced)
+    sync(aside)
     aside.rename(final)
-    _sync(final.parent)
+    sync(final.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -110,11 +112,3 @@ def _remove_leftovers(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(f"{_ASIDE}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

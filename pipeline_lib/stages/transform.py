@@ -16,8 +16,9 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from sqlalchemy import NullPool, create_engine
 
-from pipeline_lib.artefacts import StageResult, written_whole
+from pipeline_lib.artefacts import StageResult
 from pipeline_lib.errors import ManifestBroken
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import TransformParameters
 from pipeline_lib.stages.database_errors import translated
 from pipeline_lib.stages.dbt_results import Build, build_error, declared_nodes, read_build

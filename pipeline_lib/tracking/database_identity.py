@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
-from pipeline_lib.artefacts import IDENTITY, RunFolder, written_whole
+from pipeline_lib.artefacts import IDENTITY, RunFolder
+from pipeline_lib.files import written_whole
 
 _MAY_ASK = text("select has_function_privilege('pg_control_system()', 'execute')")
 _CLUSTER = text("select system_identifier from pg_control_system()")

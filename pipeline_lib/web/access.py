@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
@@ -19,12 +17,14 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from pipeline_lib.artefacts import private_folder
-from pipeline_lib.settings import Settings
+from pipeline_lib.files import keep, kept, private_folder
+from pipeline_lib.services import locks
+from pipeline_lib.settings import SHORTEST_TOKEN, Settings
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HTTP_PORT = 80  # browsers leave it out
 _SESSION_BYTES = 16
+_LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Access:
         port = settings.workbench_web_port
         names = {f"{in_address(name)}:{port}" for name in (*_LOOPBACK, settings.workbench_web_host)}
         further = {name.strip().lower() for name in settings.workbench_web_names.split(",") if name.strip()}
-        token = given.get_secret_value() if given else kept_token(settings.home / "web" / "token")
+        token = given.get_secret_value().strip() if given else kept_token(settings.home / "web" / "token")
         return cls(token, port, frozenset(names | further), given is None, only_ours=given is None and not further)
 
     @cached_property
@@ -83,7 +83,8 @@ class Access:
         return scheme.lower() == "bearer" and self.is_token(given.strip())
 
     def is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+        """Compare in constant time; an empty token opens nothing."""
+        return bool(self.token) and hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
 
     def may_read(self, connection: HTTPConnection) -> bool:
         """Tell whether the request may see anything at all."""
@@ -116,16 +117,22 @@ class Access:
 
 
 def kept_token(path: Path) -> str:
-    """Return the token in this file; makes both when there is none. Two that begin at once agree."""
+    """Return the token in this file; makes both when there is none that can be read. Two that begin at once agree."""
     private_folder(path.parent)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32))
-    with suppress(FileExistsError):  # the one that is there counts, and is never seen half written
-        os.link(fresh, path)
-    fresh.unlink()
-    return path.read_text().strip()
+    with locks.locked(path.with_name(f"{path.name}.lock"), locks.EXCLUSIVE, _LOCK_SECONDS):
+        token = kept(path, _token)
+        if token is None:
+            token = secrets.token_urlsafe(32)
+            keep(path, token.encode())
+    return token
+
+
+def _token(content: bytes) -> str:
+    """Return a token as a file holds it; one that nobody could type, such as the zeros of a power loss, is none."""
+    token = content.decode("ascii").strip()
+    if len(token) < SHORTEST_TOKEN or not token.isprintable():
+        raise ValueError(f"no token of {SHORTEST_TOKEN} characters or more")
+    return token
 
 
 def in_address(host: str) -> str:

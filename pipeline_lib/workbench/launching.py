@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_lib.artefacts import private_folder
 from pipeline_lib.environment import passed_on
+from pipeline_lib.files import private_folder
 from pipeline_lib.parameters import RunParameters
 from pipeline_lib.settings import Settings
 

@@ -16,9 +16,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from pipeline_lib.artefacts import written_whole
 from pipeline_lib.execution.document import NotebookDocument
 from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench
 from tests.faults.faulty_notebooks import with_cell

@@ -221,4 +221,4 @@ def test_the_token_of_a_home_is_kept_and_readable_by_its_owner_only(own_settings
     assert len(token) >= 40
     assert kept_token(path) == token == Access.of(own_settings).token
     assert path.stat().st_mode & 0o077 == 0
-    assert [each.name for each in path.parent.iterdir()] == ["token"]
+    assert sorted(each.name for each in path.parent.iterdir()) == ["token", "token.lock"]

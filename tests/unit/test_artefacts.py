@@ -15,9 +15,9 @@ from pipeline_lib.artefacts import (
     describe_artefact,
     new_run_id,
     schema_of,
-    written_whole,
 )
 from pipeline_lib.errors import ManifestBroken, UnknownRun
+from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import StageName
 
 
