@@ -35,8 +35,8 @@ order by attnum
 """)
 
 _OPTIONS = text("""
-select array_to_string(reloptions, ', ') from pg_class
-where oid = to_regclass(format('%I.%I', cast(:schema as text), cast(:relation as text)))
+select option_name, option_value from pg_class, pg_options_to_table(reloptions)
+where pg_class.oid = to_regclass(format('%I.%I', cast(:schema as text), cast(:relation as text)))
 """)
 
 # The statements that give a view made anew what the one before had, each with the column that it is about: comments,
@@ -132,7 +132,7 @@ def replace_view(connection: Connection, view: View, branches: Sequence[Branch])
     present = columns_of(connection, *view)
     shown = [*present, *(column for column in wanted if column not in present)]
     usable = [each for each in branches if set(wanted) <= set(columns_of(connection, each.schema, view.mart))]
-    options = connection.execute(_OPTIONS, view.names).scalar() or ""
+    options = _options(connection, view)
     if set(present) <= set(wanted):
         _create(connection, view, _select(view, shown, usable), options)
     else:
@@ -151,12 +151,22 @@ def _select(view: View, columns: Sequence[Column], branches: Sequence[Branch]) -
     )
 
 
-def _create(connection: Connection, view: View, select: sql.Composable, options: str) -> None:
-    kept = sql.SQL(f" with ({options})" if options else "")
-    run_sql(connection, "create or replace view {}{} as {}", view.identifier, kept, select)
+def _options(connection: Connection, view: View) -> sql.Composable:
+    """Return the view's `with (...)`, as for security_barrier; nothing when it has no option, or is not there."""
+    each = [
+        sql.SQL("{} = {}").format(sql.Identifier(row.option_name), sql.Literal(row.option_value))
+        for row in connection.execute(_OPTIONS, view.names)
+    ]
+    return sql.SQL(" with ({})").format(sql.SQL(", ").join(each)) if each else sql.SQL("")
 
 
-def _make_anew(connection: Connection, view: View, changes: str, definition: tuple[sql.Composable, str]) -> None:
+def _create(connection: Connection, view: View, select: sql.Composable, options: sql.Composable) -> None:
+    run_sql(connection, "create or replace view {}{} as {}", view.identifier, options, select)
+
+
+def _make_anew(
+    connection: Connection, view: View, changes: str, definition: tuple[sql.Composable, sql.Composable]
+) -> None:
     held = connection.execute(_HELD, view.names).all()
     try:
         run_sql(connection, "drop view {}", view.identifier)

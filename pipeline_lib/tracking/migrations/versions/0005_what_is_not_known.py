@@ -37,6 +37,8 @@ from pipelines
 left join stage_figures on stage_figures.pipeline_id = pipelines.id
 """
 
+_MORE = ",\n    pipelines.derived_from"
+
 _KNOWN_OR_NULL = """case
         when pipelines.finished_at is null or (pipelines.started_at is null and pipelines.seconds_before = 0) then null
         else round(
@@ -81,8 +83,7 @@ def upgrade() -> None:
     op.add_column("pipelines", sa.Column("derived_from", sa.Text))
     op.add_column("pipelines", sa.Column("seconds_before", sa.Numeric, nullable=False, server_default="0"))
     op.execute(_SECONDS_OF_EARLIER_ATTEMPTS)
-    more = ",\n    pipelines.derived_from"
-    op.execute("create or replace view key_figures as" + _FIGURES.format(figures=_KNOWN_OR_NULL, more=more))
+    op.execute("create or replace view key_figures as" + _FIGURES.format(figures=_KNOWN_OR_NULL, more=_MORE))
 
 
 def downgrade() -> None:
