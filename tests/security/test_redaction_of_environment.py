@@ -82,7 +82,7 @@ def test_the_passwords_of_libpqs_password_file_are_known(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("PWD", "/work/main/notebooks"),
+        ("PWD", "/srv/project/notebooks"),
         ("OLDPWD", "banana/main"),
         ("INIT_PWD", "/tmp"),
         ("SSH_AUTH_SOCK", "/tmp/ssh-XXXX/agent.1"),
