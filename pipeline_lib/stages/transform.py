@@ -15,12 +15,13 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.artefacts import StageResult
 from pipeline_lib.errors import ManifestBroken
 from pipeline_lib.files import written_whole
 from pipeline_lib.parameters import TransformParameters
-from pipeline_lib.stages.database_errors import translated
+from pipeline_lib.stages.database_errors import DRIVER_ERRORS, translated
 from pipeline_lib.stages.dbt_results import Build, build_error, declared_nodes, read_build
 from pipeline_lib.stages.dbt_runner import NODES, DbtCall, call_dbt, profile_environment
 from pipeline_lib.stages.marts_aside import set_aside
@@ -98,7 +99,12 @@ def _check_sources(connection: Connection, schema: str) -> None:
 
 def _make_room(database_url: str, schema: str) -> None:
     engine = create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(database_url), poolclass=NullPool)
-    set_aside(engine, schema)
+    try:
+        set_aside(engine, schema)
+    except DBAPIError as error:
+        if isinstance(error.orig, DRIVER_ERRORS):
+            raise translated(error.orig) from error
+        raise
 
 
 @contextmanager

@@ -118,4 +118,4 @@ def test_unknown_runs_are_refused(workbench: Workbench, settings: Settings) -> N
     for identifier in ("20260101t000000_000000", "../../etc/passwd"):
         done = workbench("show", identifier)
         assert done.returncode == 2
-        assert "workbench runs" in done.stderr
+        assert "`workbench runs` lists them" in done.stderr or "there is no run yet" in done.stderr

@@ -16,6 +16,7 @@ from sqlalchemy import NullPool, create_engine
 
 from pipeline_lib.errors import ManifestBroken, ModelTestFailed, ServiceUnavailable
 from pipeline_lib.parameters import TransformParameters
+from pipeline_lib.stages.dbt_runner import NODES
 from pipeline_lib.stages.exported_fields import FIELDS
 from pipeline_lib.stages.publication import publish, published_runs
 from pipeline_lib.stages.transform import build_marts, mart_counts, transform
@@ -63,8 +64,8 @@ def test_the_stage_tells_of_every_model_and_test(
     database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
     create_processed_tables(database_url, SCHEMA)
-    calls: list[tuple[int, int | None]] = []
-    result = transform(database_url, SCHEMA, tmp_path, PARAMETERS, lambda done, total: calls.append((done, total)))
+    calls: list[tuple[int, int | None, str]] = []
+    result = transform(database_url, SCHEMA, tmp_path, PARAMETERS, lambda *call: calls.append(call))
     models = {model["name"]: model for model in result.details["models"]}
     tests = result.details["tests"]
     assert len(models) == 8
@@ -72,7 +73,7 @@ def test_the_stage_tells_of_every_model_and_test(
     assert models["stg_pipeline__items"]["rows"] is None
     assert {test["status"] for test in tests} == {"pass"}
     assert {test["kind"] for test in tests} == {"data", "unit"}
-    assert calls[-1] == (len(models) + len(tests),) * 2
+    assert calls[-1] == (len(models) + len(tests), len(models) + len(tests), NODES)
     assert capfd.readouterr().out == ""
 
 
@@ -130,10 +131,16 @@ def test_a_missing_processed_table_is_named(database_url: str, tmp_path: Path) -
         build_marts(database_url, SCHEMA, tmp_path, PARAMETERS)
 
 
-def test_a_database_that_goes_away_is_a_transient_error(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_dbt", [False, True])
+def test_a_database_that_goes_away_is_a_transient_error(database_url: str, tmp_path: Path, in_dbt: bool) -> None:
     create_processed_tables(database_url, SCHEMA)
+
+    def go_away(_done: int, total: int | None, _unit: str) -> None:
+        if (total is not None) is in_dbt:
+            _close_database(database_url)
+
     with pytest.raises(ServiceUnavailable) as raised:
-        build_marts(database_url, SCHEMA, tmp_path, PARAMETERS, lambda _done, _total: _close_database(database_url))
+        build_marts(database_url, SCHEMA, tmp_path, PARAMETERS, go_away)
     assert raised.value.transient
 
 
@@ -166,7 +173,9 @@ def test_dbt_is_refused_while_it_is_at_work_in_the_same_process(database_url: st
     create_processed_tables(database_url, SCHEMA)
     refused: list[str] = []
 
-    def call_again(_done: int, _total: int | None) -> None:
+    def call_again(_done: int, total: int | None, _unit: str) -> None:
+        if total is None:
+            return  # dbt has not begun
         try:
             build_marts(database_url, SCHEMA, tmp_path / "second", PARAMETERS)
         except ServiceUnavailable as error:
