@@ -50,9 +50,11 @@ def test_the_notebooks_run_one_after_another_on_one_copy_of_the_newest_run(
     files = hashes_of(newest)
     for stage in STAGES[1:]:
         run_by_hand(NOTEBOOKS / stage.notebook, apart.environment)
-    assert apart.json("show", newest["pipeline_id"]) == newest
     assert hashes_of(newest) == files
-    copy = apart.json("show")
+    copy, shown = apart.json("show"), apart.json("show", newest["pipeline_id"])
+    assert (shown["publication"]["status"], copy["publication"]["status"]) == ("superseded", "published")
+    assert copy["pipeline_id"] in shown["publication"]["reason"]
+    assert {**shown, "publication": None} == {**newest, "publication": None}
     assert (copy["status"], copy["derived_from"]) == ("completed", newest["pipeline_id"])
     assert copy["records"] == newest["records"]
     states = [(stage["status"], stage["interactive"]) for stage in copy["stages"]]
