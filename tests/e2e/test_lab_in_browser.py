@@ -182,8 +182,10 @@ def test_stage_3_is_stepped_through_on_a_chosen_run_and_nothing_of_it_is_saved(
     expect(page.locator(".jp-Notebook .js-plotly-plot")).to_have_count(2, timeout=WAIT)
     page.locator(".jp-Notebook .js-plotly-plot").first.scroll_into_view_if_needed()
     lab.picture(page, "notebook-03")
-    stage = apart.json("show", chosen)["stages"][2]
-    assert (stage["status"], stage["interactive"]) == ("completed", True)
+    copy = apart.json("show")
+    assert (copy["derived_from"], copy["stages"][2]["status"]) == (chosen, "completed")
+    assert copy["stages"][2]["interactive"]
+    assert not apart.json("show", chosen)["stages"][2]["interactive"]
     before = (NOTEBOOKS / "03_process.ipynb").read_bytes()
     page.keyboard.press("Control+s")
     page.locator(".jp-mod-dirty").wait_for(state="detached", timeout=WAIT)
