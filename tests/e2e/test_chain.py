@@ -48,7 +48,10 @@ def test_a_completed_run_has_lost_and_made_no_record(completed: dict[str, Any]) 
 
 
 def test_show_tells_the_same_as_run(workbench: Workbench, completed: dict[str, Any]) -> None:
-    assert workbench.json("show", completed["pipeline_id"]) == completed
+    shown = workbench.json("show", completed["pipeline_id"])
+    # A newer run of the session may have taken its place with the readers since.
+    assert shown.pop("publication")["status"] in {completed["publication"]["status"], "superseded"}
+    assert shown == {name: value for name, value in completed.items() if name != "publication"}
 
 
 def test_every_derived_field_equals_an_independent_recomputation(completed: dict[str, Any], path_in: Paths) -> None:
