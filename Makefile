@@ -18,7 +18,7 @@ setup: $(STAMP)  ## Build .venv from requirements.lock; does nothing when nothin
 	@:
 
 # The stamp comes last: a set-up that was interrupted is done again.
-$(STAMP): requirements.lock pyproject.toml .ci/setup
+$(STAMP): requirements.lock pyproject.toml .ci/setup .ci/index
 	@.ci/setup $(VENV)
 	@touch $@
 
@@ -47,7 +47,8 @@ services:  ## On Debian as root: install and start what only the full test run w
 	@.ci/services
 
 lock: setup  ## Resolve pyproject.toml anew into requirements.lock, keeping the pins that still fit
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	@venv=$(VENV) python=$(BIN)/python; . ./.ci/index; \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
 
 docs: setup  ## Write anew what stands in docs/ of parameters, and of promises and their tests
