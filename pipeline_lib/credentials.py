@@ -22,7 +22,7 @@ def check_credentials(name: str, url: str, environment: Mapping[str, str]) -> No
     RabbitMQ's client takes guest:guest where an AMQP URL names nobody. PostgreSQL may have other proof (a password
     file, a certificate); Spark Connect has no user, and is asked for nothing.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0].lower()  # urllib refuses some URLs of several hosts that libpq takes
     if scheme == "sc":
         return
     if scheme in connection_uri.SCHEMES:
