@@ -73,7 +73,7 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
 
     with postgres.held(settings) as url:
         engine = database.connect(url)
-        look_after(engine, settings)
+        look_after(engine, settings, once=True)
         check_resumable(engine, pipeline_id, from_stage)
         engine.dispose()
         with flow_in_background(settings) as flow_module, acquired(settings) as resources:

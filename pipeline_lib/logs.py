@@ -103,7 +103,8 @@ def configure(settings: Settings, *, verbose: bool = False) -> None:
     on_screen.setLevel(logging.INFO if verbose else logging.WARNING)
     on_screen.addFilter(_tells_something_new)
     root.addHandler(on_screen)
-    for noisy in ("alembic", "httpx", "pika", "traitlets", "papermill", "py4j", "pyspark"):
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # a traceback for every try; the relay tells of an outage once
+    for noisy in ("alembic", "httpx", "traitlets", "papermill", "py4j", "pyspark"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -17,6 +17,7 @@ import typer
 
 from pipeline_lib import logs
 from pipeline_lib.artefacts import checked_run_id
+from pipeline_lib.cli.hangup import end_when_terminal_closes
 from pipeline_lib.cli.options import asked_for, parameter_options
 from pipeline_lib.cli.output import Json, print_json, printable, write_in
 from pipeline_lib.errors import Refused, WorkbenchError
@@ -85,6 +86,7 @@ def _told_in_one_line(app: typer.Typer) -> None:
     sys.excepthook = _tell_traceback
     threading.excepthook = _tell_thread_traceback
     write_in(errors="replace")
+    end_when_terminal_closes()
     try:
         _with_database_in_words(app)
     except _Told as told_already:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
+from pika.exceptions import AMQPError
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
@@ -12,12 +15,12 @@ from pipeline_lib.cli.views import show_on_terminal
 from pipeline_lib.errors import NoRunYet, ReaderSchemaRefused, WorkbenchError
 from pipeline_lib.execution.cleaning import find_orphans
 from pipeline_lib.execution.publisher import check_readers
-from pipeline_lib.services import group, postgres
+from pipeline_lib.services import broker, group, postgres
 from pipeline_lib.services.doctor import Finding, examine
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database, queries
 from pipeline_lib.tracking.publication_queue import pending_publications
-from pipeline_lib.tracking.relay import EXCHANGE
+from pipeline_lib.tracking.relay import EXCHANGE, STATUS_QUEUE, confirming_channel, refusal
 
 _NAMED = 3
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
@@ -25,9 +28,23 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 
 def diagnose(settings: Settings) -> list[Finding]:
     """Return a finding for each component, what `workbench up` keeps up, and what a database that is up tells."""
-    findings = [*examine(settings), *_kept_up(settings)]
+    findings = [*map(partial(_tried, settings), examine(settings)), *_kept_up(settings)]
     has_database = next(each for each in findings if each.component == "postgres").reachable
     return [*findings, *_in_database(settings)] if has_database else findings
+
+
+def _tried(settings: Settings, finding: Finding) -> Finding:
+    """Try what a relay does on a broker that answers: it may refuse that, and events would wait for ever."""
+    parameters = broker.parameters(settings) if finding.component == "broker" and finding.reachable else None
+    if parameters is None:
+        return finding
+    try:
+        with confirming_channel(parameters):
+            return finding
+    except (AMQPError, OSError) as error:
+        detail = f"{finding.detail}, but events cannot be published: {refusal(error) or type(error).__name__}"
+        mend = f"let its user configure, write and read {EXCHANGE} and {STATUS_QUEUE}; delete them if they differ"
+        return replace(finding, reachable=False, detail=detail, mend=mend)
 
 
 def _kept_up(settings: Settings) -> list[Finding]:

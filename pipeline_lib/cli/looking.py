@@ -38,7 +38,7 @@ def tracking() -> Iterator[tuple[Settings, Engine]]:
     with postgres.held(settings) as url:
         engine = database.connect_to_read(url)
         try:
-            look_after(engine, settings)
+            look_after(engine, settings, once=True)
             _publish_what_waits(engine)
             yield settings, engine
         finally:

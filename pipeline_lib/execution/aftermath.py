@@ -19,8 +19,8 @@ from pipeline_lib.execution.outcome import CellStatus
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.crash_detection import CRASH, reap, reap_patiently
 from pipeline_lib.tracking.events import EventType
-from pipeline_lib.tracking.lease import CRASH, reap
 from pipeline_lib.tracking.models import PipelineEvent, PipelineStage
 from pipeline_lib.tracking.states import StageStatus
 
@@ -34,12 +34,13 @@ _ENDS = {
 }
 
 
-def look_after(engine: Engine, settings: Settings) -> list[str]:
+def look_after(engine: Engine, settings: Settings, *, once: bool = False) -> list[str]:
     """Find runs whose owner has died and finish what they left open; returns the ids of those found now.
 
-    Every entry point that shows runs calls this. Safe to repeat, and by several at once.
+    Every entry point that shows runs calls this: again and again, or `once`, which then takes some seconds when there
+    is a lease in doubt. Safe to repeat, and by several at once.
     """
-    crashed = reap(engine)
+    crashed = reap_patiently(engine) if once else reap(engine)
     for folder, stage, attempt in _crashed_stages(engine, settings):
         _settle(engine, folder, stage, attempt)
     return crashed

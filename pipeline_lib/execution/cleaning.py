@@ -15,8 +15,8 @@ from pipeline_lib.artefacts import RUN_ID, schema_of
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.publication import published_runs, published_schemas
 from pipeline_lib.stages.schema_marker import MARKER
+from pipeline_lib.tracking.crash_detection import reap
 from pipeline_lib.tracking.database_identity import identity_in, identity_of
-from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineEvent
 from pipeline_lib.tracking.publication_queue import pending_publications
 from pipeline_lib.tracking.states import TERMINAL

@@ -19,7 +19,8 @@ def command(parent: int, module: str, *arguments: str, with_signal: signal.Signa
 
 
 def main(parent: int, with_signal: signal.Signals, program: Sequence[str]) -> None:
-    """Become the program: a module's name and its arguments."""
+    """Become the program: a module's name and its arguments. Of a terminal that is closed its parent hears."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     processes.end_with_parent(parent, with_signal)
     sys.argv = list(program)
     runpy.run_module(program[0], run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""What ends with a run: stages still running when it ended, whoever it was that ended it."""
+"""When runs and stages end, and what ends with a run: stages still running then, whoever it was that ended it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from sqlalchemy import Connection, func, update
 
 from pipeline_lib.parameters import StageName
 from pipeline_lib.tracking.events import Event, EventType, append
-from pipeline_lib.tracking.models import PipelineStage
+from pipeline_lib.tracking.models import Pipeline, PipelineStage
 from pipeline_lib.tracking.states import RunStatus, StageStatus
+
+# By the database's clock. One that was set back lets nothing end before it has started.
+RUN_ENDS = func.greatest(Pipeline.started_at, func.clock_timestamp())
+STAGE_ENDS = func.greatest(PipelineStage.started_at, func.clock_timestamp())
 
 
 def end_running_stages(
@@ -20,7 +24,7 @@ def end_running_stages(
 
     `moment`: when the run ended, now by default; no stage ends before it has started.
     """
-    finished_at = func.clock_timestamp() if moment is None else func.greatest(PipelineStage.started_at, moment)
+    finished_at = STAGE_ENDS if moment is None else func.greatest(PipelineStage.started_at, moment)
     running = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.status == StageStatus.RUNNING.value)
     ended = (
         update(PipelineStage)

@@ -20,14 +20,15 @@ select
         where pipeline_stages.pipeline_id = figures.pipeline_id
     ) as bytes
 from key_figures as figures
+join pipelines on pipelines.id = figures.pipeline_id
 where
     figures.status = 'completed' and figures.records_read > 0 and figures.total_seconds > 0
-    and exists (select from pipelines where id = figures.pipeline_id and attempt = 1)
+    and pipelines.attempt = 1
     and not exists (
         select from pipeline_stages
         where pipeline_id = figures.pipeline_id and (interactive or status in ('reused', 'skipped'))
     )
-order by figures.created_at desc
+order by pipelines.number desc
 limit :limit
 """
 

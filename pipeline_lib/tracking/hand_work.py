@@ -15,13 +15,14 @@ from pipeline_lib.artefacts import Manifest
 from pipeline_lib.errors import IllegalTransition, LeaseLost
 from pipeline_lib.parameters import StageName
 from pipeline_lib.tracking.counts import NEXT_ATTEMPT, result_of, sum_up_counts
+from pipeline_lib.tracking.endings import STAGE_ENDS
 from pipeline_lib.tracking.events import Event, EventType, append
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
 from pipeline_lib.tracking.resuming import forget_stages
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import RunStatus, StageStatus
 
-_NOW = func.clock_timestamp()
+_NEXT_NUMBER = func.nextval(func.pg_get_serial_sequence("pipelines", "number"))
 _AT_WORK = (StageStatus.RUNNING.value, StageStatus.FAILED.value)
 
 
@@ -56,8 +57,8 @@ def finish_stage(run: OwnedRun, attempt: int, manifest: Manifest, announcement: 
         if not is_at_work(connection, run.pipeline_id, stage, attempt):
             raise LeaseLost(f"stage {stage} of run {run.pipeline_id} was opened again elsewhere: run that cell again")
         _count_work(connection, run, stage)
-        done = {"status": StageStatus.COMPLETED.value, "finished_at": _NOW, "error": None}
-        _set_stage(connection, run, stage, **done, **result_of(manifest))
+        done = {"status": StageStatus.COMPLETED.value, "finished_at": STAGE_ENDS, "error": None}
+        _set_stage(connection, run, stage, **done, **result_of(manifest), hand_number=_NEXT_NUMBER)
         _set_run(connection, run, parameters=Pipeline.parameters.op("||")(manifest.parameters))
         sum_up_counts(connection, run.pipeline_id)
 
@@ -78,7 +79,7 @@ def end_stage(
     def change(connection: Connection) -> None:
         if status is StageStatus.CANCELLED:
             _count_work(connection, run, stage)
-        ended = {"status": status.value, "finished_at": _NOW, "error": told, "counts": dict(counts)}
+        ended = {"status": status.value, "finished_at": STAGE_ENDS, "error": told, "counts": dict(counts)}
         _set_stage(connection, run, stage, **ended)
         sum_up_counts(connection, run.pipeline_id)
 
@@ -116,7 +117,8 @@ def _count_work(connection: Connection, run: OwnedRun, stage: StageName) -> None
     """Add the time since the stage was opened to the run's seconds of work."""
     where = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == stage.value)
     opened = select(PipelineStage.started_at).where(*where).scalar_subquery()
-    _set_run(connection, run, seconds_before=Pipeline.seconds_before + extract("epoch", _NOW - opened))
+    seconds = func.greatest(0, extract("epoch", func.clock_timestamp() - opened))  # 0: the clock was set back
+    _set_run(connection, run, seconds_before=Pipeline.seconds_before + seconds)
 
 
 def _set_stage(connection: Connection, run: OwnedRun, stage: StageName, **values: Any) -> None:

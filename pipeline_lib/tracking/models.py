@@ -70,6 +70,7 @@ class Pipeline(Base):
     derived_from: Mapped[str | None]
     lease_owner: Mapped[uuid.UUID | None] = mapped_column(UUID)
     lease_expires_at: Mapped[datetime | None]
+    lease_seconds: Mapped[int | None]
     cancel_requested_at: Mapped[datetime | None]
     event_sequence: Mapped[int] = mapped_column(server_default="0")
     seconds_before: Mapped[Decimal] = mapped_column(server_default="0")
@@ -84,7 +85,8 @@ class PipelineStage(Base):
 
     `progress` holds cell, cells, done, total and their unit while the stage runs: for people who watch, never for
     decisions. Its `records` is what is done where the unit is records, else null.
-    `reason` is the ledger of resume and reuse: why the stage was reused, skipped or run again.
+    `reason` is the ledger of resume and reuse: why the stage was reused, skipped or run again. `hand_number` is the
+    number that a new run would have got when a person finished the stage.
     """
 
     __tablename__ = "pipeline_stages"
@@ -103,6 +105,7 @@ class PipelineStage(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    hand_number: Mapped[int | None]
 
 
 class PipelinePublication(Base):

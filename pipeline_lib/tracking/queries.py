@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, RowMapping, case, func, select, text
@@ -11,8 +10,8 @@ from sqlalchemy import ColumnElement, Engine, RowMapping, case, func, select, te
 from pipeline_lib.artefacts import checked_run_id
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.parameters import StageName
+from pipeline_lib.tracking.crash_detection import reap
 from pipeline_lib.tracking.database import patient
-from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineEvent, PipelineStage
 from pipeline_lib.tracking.states import STAGE_DONE, RunStatus
 
@@ -66,13 +65,13 @@ def runs_ready_for(engine: Engine, before: StageName | None, limit: int = 20) ->
     A run in which a person has just finished that stage is as new as that: the next notebook goes on with it.
     """
     query = select(Pipeline.__table__).where(Pipeline.lease_owner.is_(None))
-    newness: ColumnElement[datetime] = func.greatest(Pipeline.created_at)
+    newness: ColumnElement[int] = func.greatest(Pipeline.number)
     if before is not None:
         query = query.join(PipelineStage, PipelineStage.pipeline_id == Pipeline.id).where(*_has_result(before))
-        by_hand = case((PipelineStage.interactive, PipelineStage.finished_at))
-        newness = func.greatest(Pipeline.created_at, by_hand)
+        by_hand = case((PipelineStage.interactive, PipelineStage.hand_number))
+        newness = func.greatest(Pipeline.number, by_hand)
     with engine.connect() as connection:
-        newest = query.order_by(newness.desc(), Pipeline.id.desc()).limit(limit)
+        newest = query.order_by(newness.desc()).limit(limit)
         return [_plain(row) for row in connection.execute(newest).mappings()]
 
 
@@ -83,7 +82,7 @@ def open_copy(engine: Engine, origin: str, before: StageName | None) -> str | No
     if before is not None:
         query = query.join(PipelineStage, PipelineStage.pipeline_id == Pipeline.id).where(*_has_result(before))
     with engine.connect() as connection:
-        newest = query.order_by(Pipeline.created_at.desc(), Pipeline.id.desc()).limit(1)
+        newest = query.order_by(Pipeline.number.desc()).limit(1)
         return connection.execute(newest).scalar_one_or_none()
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pika
 from cloudevents.core.bindings.rabbitmq import to_structured_event
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError, NackError, UnroutableError
+from pika.exceptions import AMQPError, ChannelClosed, ConnectionClosed, NackError, UnroutableError
 from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
@@ -195,15 +195,30 @@ def _relay_until(
             with confirming_channel(parameters) as channel:
                 while not ended.wait(_PAUSE_SECONDS):
                     publish_waiting(engine, channel, progress)
-                    progress.away = False
+                    _tell_end_of_outage(progress)
                     channel.connection.process_data_events(0)
                 publish_waiting(engine, channel, progress)
             return
         except Exception as error:  # whatever it is: a relay that dies silently leaves all events waiting
             if not progress.away:
                 foreseen = isinstance(error, AMQPError | DBAPIError | OSError)
-                fields = {"error_type": type(error).__name__}
+                fields = {"error_type": type(error).__name__, "reason": refusal(error)}
                 log.warning("events wait for the broker", exc_info=None if foreseen else error, extra=fields)
             progress.away = True
             if ended.wait(_RETRY_SECONDS):
                 return
+
+
+def _tell_end_of_outage(progress: Progress) -> None:
+    """Say once that events are delivered again."""
+    if progress.away:
+        log.warning("events are delivered again")
+    progress.away = False
+
+
+def refusal(error: Exception) -> str | None:
+    """Return the broker's own words when it has refused what a relay declares or publishes, else None.
+
+    They name exchange, queue, virtual host and user, and never a password.
+    """
+    return error.reply_text if isinstance(error, ConnectionClosed | ChannelClosed) else None

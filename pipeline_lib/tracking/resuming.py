@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine, RowMapping, extract, func, select, up
 from pipeline_lib.errors import UnknownRun
 from pipeline_lib.parameters import StageName
 from pipeline_lib.tracking.counts import sum_up_counts
+from pipeline_lib.tracking.crash_detection import reap
 from pipeline_lib.tracking.database import patient
 from pipeline_lib.tracking.events import Event, EventType, append
-from pipeline_lib.tracking.lease import reap
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
 from pipeline_lib.tracking.publication_queue import withdraw_publication
 from pipeline_lib.tracking.runs import OwnedRun
@@ -82,6 +82,7 @@ def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
         "prefect_flow_run_id": None,
         "lease_owner": run.owner,
         "lease_expires_at": run.lease_end(),
+        "lease_seconds": run.lease_seconds,
         "started_at": None,
         "finished_at": None,
         "seconds_before": Pipeline.seconds_before + func.coalesce(_LASTED, 0),

@@ -18,7 +18,7 @@ from pipeline_lib.errors import IllegalTransition, LeaseLost
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.tracking.counts import NEXT_ATTEMPT, pending_stage, result_of, sum_up_counts
 from pipeline_lib.tracking.database import patient
-from pipeline_lib.tracking.endings import end_running_stages
+from pipeline_lib.tracking.endings import RUN_ENDS, STAGE_ENDS, end_running_stages
 from pipeline_lib.tracking.events import Event, EventType, append, is_written
 from pipeline_lib.tracking.failpoints import reach
 from pipeline_lib.tracking.models import Pipeline, PipelineStage
@@ -61,6 +61,7 @@ def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_
                 input_file=fixed.input_file or None,
                 lease_owner=run.owner,
                 lease_expires_at=run.lease_end() if owner else None,
+                lease_seconds=lease_seconds,
             )
         )
         connection.execute(insert(PipelineStage), [pending_stage(run.pipeline_id, stage) for stage in StageName])
@@ -72,7 +73,7 @@ def claim_run(engine: Engine, pipeline_id: str, lease_seconds: int) -> OwnedRun:
     """Take over a pending run from whoever created it; raises `IllegalTransition` when it is pending no more."""
     run = OwnedRun(engine, pipeline_id, uuid.uuid4(), lease_seconds)
     where = (Pipeline.id == pipeline_id, Pipeline.status == RunStatus.PENDING.value)
-    values = {"lease_owner": run.owner, "lease_expires_at": run.lease_end()}
+    values = {"lease_owner": run.owner, "lease_expires_at": run.lease_end(), "lease_seconds": lease_seconds}
     with engine.begin() as connection:
         claim = update(Pipeline).where(*where).values(**values).returning(Pipeline.attempt)
         attempt = connection.execute(claim).scalar_one_or_none()
@@ -134,15 +135,15 @@ class OwnedRun:
     def stage_completed(self, stage: StageName, manifest: Manifest, announcement: Event | None = None) -> None:
         """Record a stage whose manifest has been verified, and what it announces to others."""
         event = Event(EventType.STAGE_COMPLETED, {"counts": manifest.counts}, stage)
-        change = self._stage_change(stage, StageStatus.COMPLETED, finished_at=_NOW, **result_of(manifest))
-        self.write([event, *_given(announcement)], change)
+        change = self._stage_change(stage, StageStatus.COMPLETED, finished_at=STAGE_ENDS, **result_of(manifest))
+        self.write([event, *filter(None, [announcement])], change)
 
     def stage_reused(self, manifest: Manifest, reason: str, announcement: Event | None = None) -> None:
         """Record a stage that need not run, because its result is there and has been verified, and why."""
         stage = manifest.stage
         event = Event(EventType.STAGE_REUSED, {"reason": reason, "counts": manifest.counts}, stage)
         change = self._stage_change(stage, StageStatus.REUSED, reason=reason, error=None, **result_of(manifest))
-        self.write([event, *_given(announcement)], change)
+        self.write([event, *filter(None, [announcement])], change)
 
     def stage_ended_badly(
         self,
@@ -158,7 +159,7 @@ class OwnedRun:
         if retrying:
             events.append(Event(EventType.STAGE_RETRYING, {}, stage))
         known = {"counts": dict(counts)} if counts else {}
-        self.write(events, self._stage_change(stage, status, error=dict(error), finished_at=_NOW, **known))
+        self.write(events, self._stage_change(stage, status, error=dict(error), finished_at=STAGE_ENDS, **known))
 
     def stage_passed(self, stage: StageName, status: StageStatus, reason: str) -> None:
         """Record a stage that has nothing to do: skipped, and why."""
@@ -190,7 +191,7 @@ class OwnedRun:
         return row.cancel_requested_at is not None
 
     def _move(self, target: RunStatus, event: Event, values: Mapping[str, Any], also: Change | None = None) -> None:
-        ending = {"lease_owner": None, "lease_expires_at": None, "finished_at": _NOW} if target in TERMINAL else {}
+        ending = {"lease_owner": None, "lease_expires_at": None, "finished_at": RUN_ENDS} if target in TERMINAL else {}
 
         def change(connection: Connection) -> None:
             check_run_way(self.pipeline_id, self._present(connection), target)
@@ -243,7 +244,3 @@ class OwnedRun:
                 sum_up_counts(connection, self.pipeline_id)
 
         return change
-
-
-def _given(event: Event | None) -> list[Event]:
-    return [] if event is None else [event]

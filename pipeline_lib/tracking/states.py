@@ -29,6 +29,9 @@ class RunStatus(StrEnum):
     CRASHED = "crashed"
 
 
+ALIVE = (RunStatus.PENDING.value, RunStatus.RUNNING.value)
+
+
 class StageStatus(StrEnum):
     """States of a stage within its run."""
 

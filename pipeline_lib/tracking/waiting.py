@@ -94,5 +94,5 @@ def runs_in_prefect(
         and_(Pipeline.prefect_flow_run_id.is_not(None), waits_or_ended),
     )
     with engine.connect() as connection:
-        rows = connection.execute(select(*columns).where(wanted).order_by(Pipeline.created_at)).mappings()
+        rows = connection.execute(select(*columns).where(wanted).order_by(Pipeline.number)).mappings()
         return [{str(name): value for name, value in row.items()} for row in rows]

@@ -1,7 +1,8 @@
 """Tells everybody who watches what happens, as it happens: one thread, one database connection, any number of watchers.
 
 PostgreSQL notifies of every new event (tracking/events.py); whatever else changes, and what a lost connection has
-missed, is found by one small query twice a second while somebody watches, and once a minute while nobody does.
+missed, is found by one small query twice a second while somebody watches. While nobody does, the thread still looks
+every two seconds, for runs whose owner has died: the next page shows them as crashed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pipeline_lib.tracking.events import CHANNEL
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
-_IDLE_SECONDS = 60.0
+_IDLE_SECONDS = 2.0
 _AGAIN_SECONDS = 1.0
 _QUEUE_LENGTH = 5_000
 _VERSIONS = text("""

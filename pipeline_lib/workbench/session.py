@@ -70,7 +70,7 @@ def _is_headless() -> bool:
 
 def _run_by_hand(services: KernelServices, stage: StageName, pipeline_id: str, parameters: StageParameters) -> str:
     """Return the run that the cells may change, and say what becomes of it."""
-    look_after(services.engine, services.settings)
+    look_after(services.engine, services.settings, once=True)
     chosen = pipeline_id or _find_run(services, stage, parameters)
     changeable = changeable_run(services.engine, services.settings, chosen, stage)
     print(effect_of(queries.run_row(services.engine, changeable), stage))

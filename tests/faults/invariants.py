@@ -32,7 +32,7 @@ _FAILED_BEFORE_CRASH = "failed"  # the process died while it waited for the next
 def check_invariants(run: StartedRun) -> Row:
     """Fail with every invariant that does not hold for the run, whose process has ended; return its row."""
     bench, pipeline_id = run.bench, run.pipeline_id
-    look_after(bench.engine, bench.settings)
+    look_after(bench.engine, bench.settings, once=True)
     publish_due(bench.engine)
     with contacted(bench.settings) as prefect:
         mirror(bench.engine, prefect)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from pipeline_lib.errors import LeaseLost
 from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking.lease import reap
+from pipeline_lib.tracking.crash_detection import declare_crashed, doubtful_leases, reap_patiently
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from tests.faults.looking import events_of, row_of
 
@@ -23,7 +23,7 @@ ROUNDS = 200
 
 def expired_run(engine: Engine) -> OwnedRun:
     """Return a run at work whose lease has just run out."""
-    run = create_run(engine, RunParameters(), Origin("cli"), lease_seconds=30)
+    run = create_run(engine, RunParameters(), Origin("cli"), lease_seconds=2)
     run.start()
     run.stage_started(StageName.EXPORT)
     with engine.begin() as connection:
@@ -55,11 +55,10 @@ def test_of_two_reapers_and_a_late_finisher_exactly_one_decides(engine: Engine) 
     with ThreadPoolExecutor(3) as pool:
         for _ in range(ROUNDS):
             run = expired_run(engine)
-            one, other, finished = at_once(pool, partial(reap, engine), partial(reap, engine), partial(finishes, run))
-            crashed = [*one, *other]
-            assert len(crashed) + finished == 1
+            (lease,) = doubtful_leases(engine)
+            declares = partial(declare_crashed, engine, lease)
+            assert sum(at_once(pool, declares, declares, partial(finishes, run))) == 1
             row, events = row_of(engine, run.pipeline_id), events_of(engine, run.pipeline_id)
-            assert row["status"] == ("completed" if finished else "crashed")
             ends = [event["type"] for event in events if event["type"].startswith("run.")][1:]
             assert ends == [f"run.{row['status']}"]
             assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
@@ -69,10 +68,10 @@ def test_of_two_reapers_and_a_late_finisher_exactly_one_decides(engine: Engine) 
 
 def test_whoever_comes_after_the_decision_changes_nothing(engine: Engine) -> None:
     run = expired_run(engine)
-    assert reap(engine) == [run.pipeline_id]
+    assert reap_patiently(engine) == [run.pipeline_id]
     before = (row_of(engine, run.pipeline_id), events_of(engine, run.pipeline_id))
     assert not finishes(run)
-    assert reap(engine) == []
+    assert reap_patiently(engine) == []
     with pytest.raises(LeaseLost):
         run.renew_lease()
     assert (row_of(engine, run.pipeline_id), events_of(engine, run.pipeline_id)) == before

@@ -135,8 +135,9 @@ def check_crashes(bench: Bench, run: StartedRun) -> None:
     """The run waits until its lease is over; then it is crashed, for Prefect too."""
     assert look_after(bench.engine, bench.settings) == []
     with bench.engine.begin() as connection:
-        connection.execute(text("update pipelines set lease_expires_at = clock_timestamp() - interval '1 second'"))
-    assert look_after(bench.engine, bench.settings) == [run.pipeline_id]
+        over = "update pipelines set lease_expires_at = clock_timestamp() - interval '1 second', lease_seconds = 2"
+        connection.execute(text(over))
+    assert look_after(bench.engine, bench.settings, once=True) == [run.pipeline_id]
     assert run.row["status"] == "crashed"
     assert "nobody began to work it" in run.row["error"]["message"]
     with contacted(bench.settings) as client:

@@ -17,8 +17,9 @@ from pipeline_lib.services import embedded, postgres, spark
 from pipeline_lib.services.state import State, read_live_state, service_folder
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database, queries, relay
+from pipeline_lib.tracking.crash_detection import reap
 from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.lease import held_lease, reap
+from pipeline_lib.tracking.lease import held_lease
 from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from pipeline_lib.tracking.states import RunStatus
 from tests.faults.bench import Bench, StartedRun, until

@@ -14,10 +14,12 @@ from pipeline_lib.artefacts import Manifest
 from pipeline_lib.errors import IllegalTransition, LeaseLost, UnknownRun
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.crash_detection import reap
 from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.lease import held_lease, reap, request_cancel
+from pipeline_lib.tracking.lease import held_lease, request_cancel
 from pipeline_lib.tracking.runs import Origin, OwnedRun, claim_run, create_run
 from pipeline_lib.tracking.states import RunStatus, StageStatus
+from tests.faults.bench import until
 
 CELL = Event(EventType.CELL_STARTED, {"cell": 1}, StageName.GENERATE)
 
@@ -131,12 +133,11 @@ def test_an_expired_lease_is_found_by_whoever_looks(engine: Engine) -> None:
     run = new_run(engine, lease_seconds=1)
     run.start()
     run.stage_started(StageName.INGEST)
-    until = queries.run_row(engine, run.pipeline_id)["lease_expires_at"]
-    time.sleep(1.1)
-    assert status_of(run) == "crashed"
-    assert queries.run_row(engine, run.pipeline_id)["finished_at"] == until
+    expires_at = queries.run_row(engine, run.pipeline_id)["lease_expires_at"]
+    until(lambda: status_of(run) == "crashed", "the run is found crashed", 10)
+    assert queries.run_row(engine, run.pipeline_id)["finished_at"] == expires_at
     stage = queries.stage_rows(engine, run.pipeline_id)[1]
-    assert (stage["status"], stage["finished_at"]) == ("crashed", until)
+    assert (stage["status"], stage["finished_at"]) == ("crashed", expires_at)
     last = queries.events_after(engine, run.pipeline_id)[-1]
     assert last.type == "run.crashed"
     with pytest.raises(LeaseLost):

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 from pipeline_lib.errors import IllegalTransition, LeaseLost
 from pipeline_lib.parameters import RunParameters
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.crash_detection import reap_patiently
 from pipeline_lib.tracking.lease import request_cancel
 from pipeline_lib.tracking.runs import Origin, claim_run, create_run
 from pipeline_lib.tracking.states import RunStatus
@@ -26,9 +27,10 @@ def test_requests_with_one_key_at_the_same_time_make_one_run(engine: Engine) -> 
 
 
 def test_a_run_that_nobody_began_in_time_has_crashed_and_says_so(engine: Engine) -> None:
-    run = create_run(engine, RunParameters(), Origin("page"), 30)
+    run = create_run(engine, RunParameters(), Origin("page"), 2)
     with engine.begin() as connection:
         connection.execute(text("update pipelines set lease_expires_at = clock_timestamp() - interval '1 s'"))
+    assert reap_patiently(engine) == [run.pipeline_id]
     row = queries.run_row(engine, run.pipeline_id)
     assert (row["status"], row["error"]["message"][:12]) == ("crashed", "nobody began")
 

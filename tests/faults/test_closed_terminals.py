@@ -1,0 +1,71 @@
+"""A terminal that is closed ends what was started in it cleanly; with SIGHUP ignored (nohup), all goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from pipeline_lib.parameters import StageName
+from pipeline_lib.settings import Settings
+from tests.faults.bench import Bench, until
+from tests.faults.faulty_notebooks import with_cell
+from tests.faults.invariants import check_invariants
+from tests.faults.looking import events_of
+from tests.faults.terminals import Terminal
+
+_ENDS = {"relay": 0, "web": -signal.SIGTERM}  # uvicorn ends by the signal it was given, after its shutdown
+
+
+@pytest.mark.promise("P23", "pauses and clock jumps kill no living run and hide no result")
+def test_a_run_whose_terminal_is_closed_is_cancelled_at_once(bench: Bench, tmp_path: Path) -> None:
+    notebooks, terminal = with_cell(tmp_path, StageName.GENERATE, "import time; time.sleep(600)"), Terminal()
+    run = bench.run(limits=terminal.attach, WORKBENCH_NOTEBOOKS=str(notebooks), WORKBENCH_LEASE_SECONDS="60")
+    until(lambda: _cells_begun(bench.engine, run.pipeline_id) > 2, "the cell sleeps")
+    terminal.close()
+    assert run.wait(30) == 130, run.said()
+    row = check_invariants(run)
+    assert (row["status"], row["error"]["name"]) == ("cancelled", "RunCancelled")
+
+
+def _cells_begun(engine: Engine, pipeline_id: str) -> int:
+    return sum(event["type"] == "cell.started" for event in events_of(engine, pipeline_id))
+
+
+@pytest.fixture
+def light_bench(engine: Engine, database_url: str, broker_url: str, home: Path, temporary: Path) -> Bench:
+    """Commands that want neither Spark nor Prefect."""
+    return Bench(
+        engine, Settings(_env_file=None, database_url=database_url, amqp_url=broker_url, workbench_home=home), temporary
+    )
+
+
+@pytest.mark.parametrize("command", ["relay", "web"])
+def test_a_command_whose_terminal_is_closed_ends_in_good_order(light_bench: Bench, command: str) -> None:
+    bench, terminal = light_bench, Terminal()
+    ready = bench.temporary / "ready"
+    started = bench.start(command, limits=terminal.attach, WORKBENCH_READY_FILE=str(ready), WORKBENCH_WEB_PORT="18797")
+    try:
+        until(ready.exists, "it is ready")
+        terminal.close()
+        assert started.wait(30) == _ENDS[command], started.said()
+    finally:
+        bench.kill_all()
+
+
+def test_with_sighup_ignored_a_command_outlives_its_terminal(light_bench: Bench) -> None:
+    bench, terminal = light_bench, Terminal()
+    ready = bench.temporary / "ready"
+    started = bench.start("relay", limits=terminal.attach_without_hangup, WORKBENCH_READY_FILE=str(ready))
+    try:
+        until(ready.exists, "it is ready")
+        terminal.close()
+        time.sleep(1)
+        assert started.process.poll() is None
+        started.signal(signal.SIGTERM)
+        assert started.wait(30) == 0
+    finally:
+        bench.kill_all()
