@@ -5,8 +5,10 @@ Libraries only `getLogger(__name__)`. Run and stage come from the context (`in_r
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -83,6 +85,29 @@ class _LogFile(RotatingFileHandler):
     """Tells once, in a line for the screen, that it cannot be written, as on a full disk: no reason to end a run."""
 
     _told = False
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Tell whether to write to another file: this one is full, or another process has moved it aside."""
+        return bool(super().shouldRollover(record)) or (self.stream is not None and not self._is_present())
+
+    def doRollover(self) -> None:
+        """Move the file aside, unless another process has; processes that write the same file wait for each other."""
+        folder = os.open(Path(self.baseFilename).parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if self._is_present():
+                super().doRollover()
+            else:
+                self.stream.close()
+                self.stream = self._open()
+        finally:
+            os.close(folder)
+
+    def _is_present(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self.stream.fileno()), Path(self.baseFilename).stat())
+        except FileNotFoundError:
+            return False
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

@@ -12,16 +12,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from pipeline_lib.environment import passed_on
-from pipeline_lib.files import private_folder
 from pipeline_lib.services import postgres, prefect, readiness, spark, tethered
+from pipeline_lib.services.log_files import open_log
 from pipeline_lib.services.state import has_keeper, read_live_state
 from pipeline_lib.settings import PROJECT, Settings
 
 _ENTRY = "flows.bootstrap"
-_LOG_BYTES = 10 * (1 << 20)
 
 
 @dataclass
@@ -141,13 +139,6 @@ class Child:
 
 
 Component = HeldService | Child
-
-
-def open_log(path: Path) -> BinaryIO:
-    """Open a log file to append to; one that has grown large begins anew."""
-    private_folder(path.parent)
-    large = path.exists() and path.stat().st_size > _LOG_BYTES
-    return path.open("wb" if large else "ab")
 
 
 def services_of(settings: Settings) -> list[HeldService]:

@@ -17,8 +17,9 @@ from pipeline_lib.environment import passed_on
 from pipeline_lib.errors import ServiceUnavailable
 from pipeline_lib.files import keep, kept, private_folder
 from pipeline_lib.services import locks
-from pipeline_lib.services.components import open_log, services_of
+from pipeline_lib.services.components import services_of
 from pipeline_lib.services.identity import identity_of
+from pipeline_lib.services.log_files import open_log
 from pipeline_lib.services.state import has_keeper
 from pipeline_lib.settings import PROJECT, Settings
 
@@ -95,9 +96,9 @@ def start(settings: Settings, tell: Callable[[GroupState], None]) -> GroupState:
         if state is not None and state.phase == UP:
             return state
         if not locks.is_locked(folder / LOCK) and (process is None or process.poll() is not None):
-            raise ServiceUnavailable(state.error if state and state.error else f"not up; see {_log_of(settings)}")
+            raise ServiceUnavailable(state.error if state and state.error else f"not up; see {log_of(settings)}")
         time.sleep(_PAUSE)
-    raise ServiceUnavailable(f"not up after {_START_SECONDS:g} s; see {_log_of(settings)}, `workbench down` ends it")
+    raise ServiceUnavailable(f"not up after {_START_SECONDS:g} s; see {log_of(settings)}, `workbench down` ends it")
 
 
 def stop(settings: Settings) -> bool:
@@ -124,7 +125,7 @@ def _spawn(settings: Settings, folder: Path) -> subprocess.Popen[bytes]:
     (folder / STATE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "pipeline_lib.services.supervisor"]
     environment = passed_on(os.environ) | {"WORKBENCH_HOME": str(settings.home)}
-    with open_log(_log_of(settings)) as log:
+    with open_log(log_of(settings)) as log:
         return subprocess.Popen(
             command,
             env=environment,
@@ -136,7 +137,8 @@ def _spawn(settings: Settings, folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _log_of(settings: Settings) -> Path:
+def log_of(settings: Settings) -> Path:
+    """Return the supervisor's log."""
     return settings.home / "logs" / "up.log"
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline_lib.services import locks, processes
+from pipeline_lib.services.log_files import keep_small
 from pipeline_lib.services.service import Kind, Service
 from pipeline_lib.services.state import KEEPER_LOCK, LOG, STATE, USERS_LOCK, State
 
@@ -32,7 +33,6 @@ KINDS = {
 _LOCK_SECONDS = 30.0
 _LOOK_SECONDS = 0.4
 _READY_SECONDS = 0.05
-_LOG_BYTES = 10 * (1 << 20)
 
 
 class StartFailed(Exception):
@@ -115,6 +115,7 @@ class Keeper:
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         while process.poll() is None:
             self._check_users()
+            keep_small(self.folder / LOG)
             try:
                 process.wait(_LOOK_SECONDS)
             except subprocess.TimeoutExpired:
@@ -141,8 +142,8 @@ def _detach(folder: Path) -> None:
         os._exit(0)
     os.setsid()
     os.chdir(folder)
-    fresh = os.O_TRUNC if (folder / LOG).stat().st_size > _LOG_BYTES else 0
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_APPEND | fresh)
+    keep_small(folder / LOG)
+    log = os.open(folder / LOG, os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
 

@@ -14,13 +14,25 @@ import signal
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import FrameType
 
 from pipeline_lib import logs
 from pipeline_lib.errors import ServiceUnavailable, WorkbenchError
 from pipeline_lib.services import locks
 from pipeline_lib.services.components import Child, Component, HeldService, children_of, services_of
-from pipeline_lib.services.group import ENDING, FAILED, LOCK, STARTING, UP, ComponentState, GroupState, group_folder
+from pipeline_lib.services.group import (
+    ENDING,
+    FAILED,
+    LOCK,
+    STARTING,
+    UP,
+    ComponentState,
+    GroupState,
+    group_folder,
+    log_of,
+)
+from pipeline_lib.services.log_files import keep_small
 from pipeline_lib.settings import Settings, load_settings
 
 log = logging.getLogger("pipeline_lib.services.supervisor")
@@ -62,6 +74,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self.folder = group_folder(settings)
+        self._log = log_of(settings)
         self.services: list[HeldService] = services_of(settings)
         self.children: list[Child] = children_of(settings, self.folder)
         self._restarts = {component.name: Restarts() for component in self._components()}
@@ -76,6 +89,7 @@ class Supervisor:
                 self._tell(UP)
                 time.sleep(_LOOK_SECONDS)
                 self._mend()
+                self._keep_logs_small()
         except Leave:
             log.info("asked to end")
         except WorkbenchError as problem:
@@ -127,6 +141,11 @@ class Supervisor:
             component.start()
         except WorkbenchError as error:
             log.warning("component does not start", extra={"component": component.name, "reason": str(error)})
+
+    def _keep_logs_small(self) -> None:
+        """Those of the services are kept small by their keepers."""
+        for path in (self._log, *(Path(child.log) for child in self.children)):
+            keep_small(path)
 
     def _end(self) -> None:
         """Stop the programs, last those that serve the others, then let go of the services."""

@@ -10,10 +10,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from pipeline_lib.environment import passed_on
 from pipeline_lib.files import private_folder
@@ -22,7 +24,7 @@ from pipeline_lib.settings import Settings
 
 STARTED_BY = "WORKBENCH_STARTED_BY"
 _COMMAND = Path(sys.executable).with_name("workbench")
-_LAST_WORDS = 4_000
+_LAST_BYTES = 4_000
 _COLOURS = {"FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLORS"}
 
 
@@ -31,7 +33,7 @@ class Launch:
     """One `workbench` process, the key of the run it creates, and the file that takes what it says on stderr."""
 
     process: subprocess.Popen[bytes]
-    words: Path
+    words: IO[bytes]
     key: str
 
     @property
@@ -41,7 +43,9 @@ class Launch:
 
     def last_words(self) -> str:
         """Return the last line it has written for people, for a process that ended before there was a run."""
-        lines = self.words.read_text("utf-8", "replace")[-_LAST_WORDS:].splitlines()
+        file = self.words.fileno()  # the process writes where this file's position is, so that must stay
+        said = os.pread(file, _LAST_BYTES, max(0, os.fstat(file).st_size - _LAST_BYTES))
+        lines = said.decode("utf-8", "replace").splitlines()
         return next((line for line in reversed(lines) if line.startswith("workbench: ")), lines[-1] if lines else "")
 
     def interrupt(self) -> None:
@@ -65,18 +69,16 @@ def resume(pipeline_id: str, settings: Settings) -> Launch:
 
 def _launch(arguments: list[str], settings: Settings) -> Launch:
     key = str(uuid.uuid4())
-    words = settings.home / "logs" / f"started-{key[:8]}.log"
-    private_folder(words.parent)
-    with words.open("wb") as file:
-        process = subprocess.Popen(
-            [_COMMAND, *arguments],
-            env=_environment(key, settings),
-            cwd=settings.home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-            start_new_session=True,
-        )
+    words = tempfile.TemporaryFile()  # noqa: SIM115  without a name: it goes with the last process that has it open
+    process = subprocess.Popen(
+        [_COMMAND, *arguments],
+        env=_environment(key, settings),
+        cwd=private_folder(settings.home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=words,
+        start_new_session=True,
+    )
     return Launch(process, words, key)
 
 

@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import Engine
 
 from pipeline_lib.services import group
+from pipeline_lib.services.log_files import LOG_BYTES
 from pipeline_lib.services.processes import free_port
 from pipeline_lib.services.state import read_live_state
 from pipeline_lib.settings import Settings
@@ -121,6 +122,16 @@ def test_all_that_is_up_and_works_listens_on_loopback_only(up: Up) -> None:
     assert all(address.startswith("http://127.0.0.1:") for address in (page, prefect))
     assert seen["java"], "Spark has not been seen"
     assert {name: addresses - LOOPBACK for name, addresses in seen.items() if addresses - LOOPBACK} == {}
+
+
+@pytest.mark.promise("P24", "memory, logs and disk are bounded whatever comes in")
+@pytest.mark.parametrize("name", ["page", "up"])
+def test_what_a_program_has_logged_beyond_its_bound_is_moved_aside_while_it_is_up(up: Up, name: str) -> None:
+    log = up.settings.home / "logs" / f"{name}.log"
+    with log.open("ab") as flood:
+        flood.write(b"x" * LOG_BYTES)
+    until(lambda: log.stat().st_size < LOG_BYTES, "the log is small again", 20)
+    assert log.with_name(f"{name}.log.1").stat().st_size >= LOG_BYTES
 
 
 @pytest.mark.parametrize("name", ["page", "worker", "prefect"])

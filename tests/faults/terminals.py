@@ -20,14 +20,18 @@ class Terminal:
         self._reader.start()
 
     def attach(self) -> None:
-        fcntl.ioctl(self._theirs, termios.TIOCSCTTY, 0)
-        for output in (1, 2):
-            os.dup2(self._theirs, output)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests themselves were started with
+        self._attach()
 
     def attach_without_hangup(self) -> None:
         """As `nohup` does, or a shell's `trap '' HUP`."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self.attach()
+        self._attach()
+
+    def _attach(self) -> None:
+        fcntl.ioctl(self._theirs, termios.TIOCSCTTY, 0)
+        for output in (1, 2):
+            os.dup2(self._theirs, output)
 
     def close(self) -> None:
         """Close the window: the system sends SIGHUP, and nothing can be written any more."""
