@@ -40,7 +40,15 @@ _WORKER = {
 
 def main() -> None:
     """Run the `workbench` command."""
-    create_cli(start_run, resume_run, work, serve_page)()
+    create_cli(start_run, resume_run, work, serve_page, check_prefect)()
+
+
+def check_prefect(settings: Settings) -> None:
+    """Raise `ServiceUnavailable` when the Prefect that is up does not let us in."""
+    tell_prefect_where_it_lives(settings)
+    from flows.prefect_api import check_access
+
+    check_access(settings)
 
 
 def start_run(parameters: RunParameters, settings: Settings, following: Following) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 import httpx
 from prefect import get_client
@@ -20,6 +21,7 @@ WORK_POOL = "workbench"
 FLOW = "pipeline"
 DEPLOYMENT = f"{FLOW}/workbench"
 _SECONDS = 10.0
+_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _RETRIES = 2  # after 2 s, then 4 s
 
 
@@ -36,5 +38,21 @@ def contacted(settings: Settings) -> Iterator[SyncPrefectClient]:
             ):
                 yield client
         except (httpx.HTTPError, PrefectException) as error:
-            reason = f"{type(error).__name__}: {one_line(error)}"
-            raise ServiceUnavailable(f"Prefect at {prefect.place_of(url)}: {reason}; see `workbench doctor`") from error
+            raise ServiceUnavailable(f"Prefect at {prefect.place_of(url)}: {_in_words(error)}") from error
+
+
+def _in_words(error: Exception) -> str:
+    status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+    if status in _REFUSALS:
+        keys = "PREFECT_API_AUTH_STRING, PREFECT_API_KEY or PREFECT_CLIENT_CUSTOM_HEADERS"
+        return f"it refuses us ({status}); set {keys} as the server, or the proxy before it, wants"
+    return f"{type(error).__name__}: {one_line(error)}; see `workbench doctor`"
+
+
+def check_access(settings: Settings) -> None:
+    """Raise `ServiceUnavailable` when the Prefect that is up does not let us in; /health asks for no key."""
+    with contacted(settings) as client:
+        try:
+            client.api_version()
+        except ValueError as error:
+            raise ServiceUnavailable(f"{client.api_url}: this is no API of Prefect; mend PREFECT_API_URL") from error

@@ -28,6 +28,8 @@ from pipeline_lib.settings import Settings, load_settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from pipeline_lib.cli.component_checks import Check
+
 log = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
@@ -65,7 +67,9 @@ class ServePage(Protocol):
     def __call__(self, settings: Settings, on_ready: Callable[[str], None]) -> None: ...
 
 
-def create_cli(start_run: StartRun, resume_run: ResumeRun, work: Work, serve_page: ServePage) -> Callable[[], None]:
+def create_cli(
+    start_run: StartRun, resume_run: ResumeRun, work: Work, serve_page: ServePage, check_prefect: Check
+) -> Callable[[], None]:
     """Return the command; what it does with runs is handed in by the composition file."""
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pipelines made of notebooks."
@@ -74,8 +78,9 @@ def create_cli(start_run: StartRun, resume_run: ResumeRun, work: Work, serve_pag
     _add_resume(app, resume_run)
     from pipeline_lib.cli import comparing, looking, page, stepping, supervising, working
 
-    for commands in (looking, comparing, working, stepping):
+    for commands in (looking, comparing, stepping):
         commands.add_commands(app)
+    working.add_commands(app, check_prefect)
     page.add_commands(app, serve_page)
     supervising.add_commands(app, work)
     return lambda: _told_in_one_line(app)

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from pika.exceptions import AMQPError
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
+from pipeline_lib.cli.component_checks import CHECKS, Check, check_page, checked_finding
 from pipeline_lib.cli.views import show_on_terminal
 from pipeline_lib.errors import NoRunYet, ReaderSchemaRefused, WorkbenchError
 from pipeline_lib.execution.cleaning import find_orphans
 from pipeline_lib.execution.publisher import check_readers
-from pipeline_lib.services import broker, group, postgres
+from pipeline_lib.services import group, postgres
 from pipeline_lib.services.doctor import Finding, examine
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database, queries
 from pipeline_lib.tracking.publication_queue import pending_publications
-from pipeline_lib.tracking.relay import EXCHANGE, STATUS_QUEUE, confirming_channel, refusal
+from pipeline_lib.tracking.relay import EXCHANGE
 
 _NAMED = 3
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 
 
-def diagnose(settings: Settings) -> list[Finding]:
-    """Return a finding for each component, what `workbench up` keeps up, and what a database that is up tells."""
-    findings = [*map(partial(_tried, settings), examine(settings)), *_kept_up(settings)]
+def diagnose(settings: Settings, checks: Mapping[str, Check] = CHECKS) -> list[Finding]:
+    """Return a finding for each component, what `workbench up` keeps up, and what a database that is up tells.
+
+    `checks`: what is tried of each component that answers.
+    """
+    with ThreadPoolExecutor(thread_name_prefix="check") as trying:
+        findings = list(trying.map(lambda finding: checked_finding(settings, finding, checks), examine(settings)))
+    findings += _kept_up(settings)
     has_database = next(each for each in findings if each.component == "postgres").reachable
     return [*findings, *_in_database(settings)] if has_database else findings
-
-
-def _tried(settings: Settings, finding: Finding) -> Finding:
-    """Try what a relay does on a broker that answers: it may refuse that, and events would wait for ever."""
-    parameters = broker.parameters(settings) if finding.component == "broker" and finding.reachable else None
-    if parameters is None:
-        return finding
-    try:
-        with confirming_channel(parameters):
-            return finding
-    except (AMQPError, OSError) as error:
-        detail = f"{finding.detail}, but events cannot be published: {refusal(error) or type(error).__name__}"
-        mend = f"let its user configure, write and read {EXCHANGE} and {STATUS_QUEUE}; delete them if they differ"
-        return replace(finding, reachable=False, detail=detail, mend=mend)
 
 
 def _kept_up(settings: Settings) -> list[Finding]:
@@ -53,9 +44,10 @@ def _kept_up(settings: Settings) -> list[Finding]:
     if state is None:
         return [Finding("up", "embedded", None, "not up: page, worker and schedules start with `workbench up`")]
     programs = [each for each in state.components if each.kind == "program"]
+    pages = {each.name: partial(check_page, each.address, each.log) for each in programs if each.address}
     return [
         Finding("up", "embedded", state.phase == group.UP, f"{state.phase}, process {state.pid}"),
-        *map(_told, programs),
+        *(checked_finding(settings, _told(each), pages) for each in programs),
     ]
 
 

@@ -15,13 +15,25 @@ from pipeline_lib.errors import InvalidParameter
 from pipeline_lib.settings import load_settings
 
 if TYPE_CHECKING:
+    from pipeline_lib.cli.component_checks import Check
     from pipeline_lib.execution.cleaning import Orphans
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    for command in (cancel, clean, doctor):
+def add_commands(app: typer.Typer, check_prefect: Check) -> None:
+    """Add the commands of this module; doctor tries by `check_prefect` whether Prefect lets us in."""
+    for command in (cancel, clean):
         app.command()(command)
+
+    @app.command()
+    def doctor(as_json: Json = False) -> None:
+        """Tell what is reachable, and how to mend what is not; exit code 1 when something is not."""
+        from pipeline_lib.cli.component_checks import CHECKS
+        from pipeline_lib.cli.diagnosis import diagnose, show_findings
+
+        findings = diagnose(load_settings(), {**CHECKS, "prefect": check_prefect})
+        print_json([finding.__dict__ for finding in findings]) if as_json else show_findings(findings)
+        if any(finding.reachable is False for finding in findings):
+            raise typer.Exit(1)
 
 
 def cancel(pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")]) -> None:
@@ -86,13 +98,3 @@ def _tell_unproven(unproven: Sequence[str]) -> None:
         for each in unproven:
             print(f"  {each}")
         print("remove by hand what you know: folders with rm -r, schemas with drop schema … cascade")
-
-
-def doctor(as_json: Json = False) -> None:
-    """Tell what is reachable, and how to mend what is not; exit code 1 when something is not."""
-    from pipeline_lib.cli.diagnosis import diagnose, show_findings
-
-    findings = diagnose(load_settings())
-    print_json([finding.__dict__ for finding in findings]) if as_json else show_findings(findings)
-    if any(finding.reachable is False for finding in findings):
-        raise typer.Exit(1)

@@ -19,6 +19,7 @@ from pipeline_lib.execution.spark_access import SparkAccess, spark_access
 from pipeline_lib.execution.warm import warm_kernels
 from pipeline_lib.parameters import RunParameters, StageName
 from pipeline_lib.services import broker, postgres, statsd
+from pipeline_lib.services.postgres_needs import check_needs
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import database
 from pipeline_lib.tracking.metrics import Metrics
@@ -74,6 +75,7 @@ def acquired(settings: Settings) -> Iterator[Resources]:
         spark = stack.enter_context(spark_access(settings))
         kernels = stack.enter_context(warm_kernels())
         database_url = stack.enter_context(postgres.held(settings))
+        check_needs(database_url)
         engine = database.connect(database_url)
         stack.callback(engine.dispose)
         stack.enter_context(relaying(engine, broker.parameters(settings)))

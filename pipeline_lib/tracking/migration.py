@@ -6,6 +6,9 @@ database. Before revision 0006 it stood there; it is moved where it is proven to
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -25,10 +28,11 @@ _FORMER_REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 _TABLES = ("pipelines", "pipeline_stages", "pipeline_events")
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _LOCK = 0x6E62_7762  # any constant will do, as long as every version of the workbench uses the same
-_AT_WORK = text(
-    "select id from pipelines"
-    " where status in ('pending', 'running') and lease_expires_at > clock_timestamp() order by id"
+_LEASES = text(
+    "select id, lease_expires_at as expires_at, lease_expires_at < clock_timestamp() as is_over from pipelines"
+    " where status in ('pending', 'running') and lease_expires_at is not null order by id"
 )
+_WATCH_SECONDS = 10.0  # see tracking/crash_detection.py: an owner may have been stopped, or the clock set
 
 
 class Tables(Enum):
@@ -93,15 +97,24 @@ def _revision(connection: Connection) -> str | None:
 
 def _check_nothing_at_work(connection: Connection) -> None:
     """Keep other sessions from beginning runs until this transaction ends; raise when some are at work already."""
-    at_work: list[str] = list(connection.execute(_AT_WORK).scalars())
+    before = {lease.id: lease.expires_at for lease in connection.execute(_LEASES)}
+    if before and not _at_work(connection, before):
+        time.sleep(_WATCH_SECONDS)
+    at_work = _at_work(connection, before)
     if not at_work:
         connection.execute(text("lock table pipelines in access exclusive mode"))
-        at_work = list(connection.execute(_AT_WORK).scalars())
+        at_work = _at_work(connection, before)
     if at_work:
         raise MigrationRefused(
             f"the database's tables are of an older version, and its runs are at work: {', '.join(at_work)}; wait for "
             "their end or cancel them, then `workbench migrate`"
         )
+
+
+def _at_work(connection: Connection, before: Mapping[str, datetime]) -> list[str]:
+    """Return the runs whose lease holds, or has been renewed since it was as `before` has it."""
+    leases = connection.execute(_LEASES)
+    return [lease.id for lease in leases if not lease.is_over or lease.expires_at != before.get(lease.id)]
 
 
 def _move_revision(connection: Connection, revision: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,11 @@ def former(database_url: str) -> Iterator[Engine]:
         command.upgrade(config, "0003")
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def short_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration, "_WATCH_SECONDS", 1.0)
 
 
 def begin_run(engine: Engine, hours: int) -> None:
@@ -105,6 +111,23 @@ def test_tables_do_not_change_under_runs_at_work(former: Engine, database_url: s
         connection.execute(text("update pipelines set lease_expires_at = now() - interval '1 second'"))
     database.connect(database_url).dispose()
     assert versions(former, migration.VERSION_TABLE) == [migration.newest_revision()]
+
+
+@pytest.mark.promise("P23", "pauses and clock jumps kill no living run and hide no result")
+def test_tables_do_not_change_under_a_run_that_was_stopped_for_longer_than_its_lease(
+    former: Engine, database_url: str
+) -> None:
+    begin_run(former, hours=-1)
+    with ThreadPoolExecutor(1) as pool:
+        migrating = pool.submit(database.connect, database_url)
+        renewal = text("update pipelines set lease_expires_at = lease_expires_at + interval '1 millisecond'")
+        while not migrating.done():  # the lease is over, and renewed
+            with former.begin() as connection:
+                connection.execute(renewal)
+            time.sleep(0.05)
+        with pytest.raises(MigrationRefused, match="at work: 20261123t083012_a1b2c3; wait"):
+            migrating.result()
+    assert versions(former) == ["0003"]
 
 
 def test_migrations_give_the_tables_that_the_models_describe(engine: Engine) -> None:
