@@ -21,19 +21,24 @@ if TYPE_CHECKING:
 
 def add_commands(app: typer.Typer, check_prefect: Check) -> None:
     """Add the commands of this module; doctor tries by `check_prefect` whether Prefect lets us in."""
-    for command in (cancel, clean):
-        app.command()(command)
+    app.command()(cancel)
+    app.command()(clean)
 
-    @app.command()
-    def doctor(as_json: Json = False) -> None:
+    @app.command("doctor")
+    def command(as_json: Json = False) -> None:
         """Tell what is reachable, and how to mend what is not; exit code 1 when something is not."""
-        from pipeline_lib.cli.component_checks import CHECKS
-        from pipeline_lib.cli.diagnosis import diagnose, show_findings
+        doctor(check_prefect, as_json)
 
-        findings = diagnose(load_settings(), {**CHECKS, "prefect": check_prefect})
-        print_json([finding.__dict__ for finding in findings]) if as_json else show_findings(findings)
-        if any(finding.reachable is False for finding in findings):
-            raise typer.Exit(1)
+
+def doctor(check_prefect: Check, as_json: bool) -> None:
+    """Show the findings; raises `typer.Exit` when one says that something is not reachable."""
+    from pipeline_lib.cli.component_checks import CHECKS
+    from pipeline_lib.cli.diagnosis import diagnose, show_findings
+
+    findings = diagnose(load_settings(), {**CHECKS, "prefect": check_prefect})
+    print_json([finding.__dict__ for finding in findings]) if as_json else show_findings(findings)
+    if any(finding.reachable is False for finding in findings):
+        raise typer.Exit(1)
 
 
 def cancel(pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from flows.bootstrap import check_prefect
 from pipeline_lib.cli.working import doctor
 from pipeline_lib.services.doctor import examine
 from pipeline_lib.services.processes import free_port
@@ -63,8 +64,8 @@ def test_what_is_away_is_told_by_the_exit_code_and_what_only_tests_want_is_not(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", "")
-    doctor(as_json=True)
+    doctor(check_prefect, as_json=True)
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     with pytest.raises(typer.Exit) as left:
-        doctor(as_json=True)
+        doctor(check_prefect, as_json=True)
     assert left.value.exit_code == 1
