@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -101,6 +101,7 @@ def run_summary(document: Mapping[str, Any]) -> RenderableType:
         *_rejects(document),
         *_error(document),
         *_publication(document),
+        *_changed_files(document),
         _files(document),
     )
 
@@ -133,6 +134,18 @@ def _error(document: Mapping[str, Any]) -> list[Text]:
     told = [Text(f"\n{printable(error['message'])}", style="red")]
     stage = error.get("stage")
     return [*told, Text(f"Step through it: workbench open {document['pipeline_id']} {stage}")] if stage else told
+
+
+def _changed_files(document: Mapping[str, Any]) -> list[Text]:
+    line = changed_files_text(document["changed_files"])
+    return [Text(f"\n{printable(line)}", style="yellow")] if line else []
+
+
+def changed_files_text(changed: Sequence[Mapping[str, str]]) -> str:
+    """Name the files that are no longer as the run left them, the first three of them; empty when there is none."""
+    named = ", ".join(f"{each['path']} ({each['problem']})" for each in changed[:3])
+    more = f" and {len(changed) - 3:,} more" if len(changed) > 3 else ""
+    return f"Not as the run left it: {named}{more}; resume makes it anew" if changed else ""
 
 
 def _publication(document: Mapping[str, Any]) -> list[Text]:

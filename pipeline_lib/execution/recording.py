@@ -5,7 +5,9 @@ Used by the flow (headless) and by a notebook stepped through by hand alike.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,7 +24,25 @@ from pipeline_lib.tracking.publication_queue import request_publication
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import STAGE_DONE, TERMINAL, RunStatus
 
+log = logging.getLogger(__name__)
 _ANNOUNCED = {StageName.INGEST: EventType.DATASET_INGESTED, StageName.EXPORT: EventType.DATASET_EXPORTED}
+
+
+def begin_attempt(folder: RunFolder, stage: StageName) -> Path:
+    """Make the stage's folder for an attempt that begins and return it; what tells of an earlier result goes.
+
+    Reports of earlier attempts, also those of later stages, say from now on that they are such. A disk without room
+    for that ends no stage.
+    """
+    here = folder.begin(stage)
+    if any(folder.path.glob("*/report*.html")):
+        from pipeline_lib.execution.report_contents import mark_earlier  # templates: seldom needed, not at once there
+
+        try:
+            mark_earlier(folder, stage)
+        except OSError as error:
+            log.warning("earlier reports not marked", extra={"error_type": type(error).__name__})
+    return here
 
 
 def verified_manifest(folder: RunFolder, stage: StageName) -> Manifest:

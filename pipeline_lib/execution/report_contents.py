@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline_lib.artefacts import RunFolder, stage_folder_name
 from pipeline_lib.files import written_whole
+from pipeline_lib.parameters import StageName
 from pipeline_lib.stages.chain import STAGES, Stage
 
 ASSETS = Path(__file__).parent / "report_assets"
 _CONTENTS = re.compile(rb'<nav class="contents".*?</nav>', re.DOTALL)
+_TOP = b'<header class="top'
+_EARLIER = b'<aside class="earlier'
 _ATTEMPT = re.compile(r"report(?:\.attempt-([0-9]+))?\.html")
 
 
@@ -70,3 +74,18 @@ def renew_contents(folder: RunFolder) -> None:
         if found and found[0] != renewed:
             with written_whole(report) as file:
                 file.write(content[: found.start()] + renewed + content[found.end() :])
+
+
+def mark_earlier(folder: RunFolder, stage: StageName) -> None:
+    """Say in the reports of this stage and all later ones that a new attempt has begun, which replaces their results.
+
+    The report of the new attempt is another file, or is written anew. Raises `OSError`.
+    """
+    begun = next(each for each in STAGES if each.name is stage)
+    line = templates().get_template("earlier.html.j2").render(stage=begun.title, moment=datetime.now(UTC)).encode()
+    for each in STAGES[STAGES.index(begun) :]:
+        for report in sorted(folder.stage(each.name).glob("report*.html")):
+            head, top, rest = report.read_bytes().partition(_TOP)
+            if top and _EARLIER not in head:
+                with written_whole(report) as file:
+                    file.write(head + line + b"\n" + top + rest)

@@ -16,7 +16,7 @@ from pipeline_lib.execution.attempts import notebook_of, report_of
 from pipeline_lib.execution.backends import application_of
 from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
 from pipeline_lib.execution.outcome import CellStatus, NotebookError, NotebookOutcome
-from pipeline_lib.execution.recording import record_stage, verified_manifest
+from pipeline_lib.execution.recording import begin_attempt, record_stage, verified_manifest
 from pipeline_lib.execution.report import render_report
 from pipeline_lib.execution.resources import Resources
 from pipeline_lib.logs import in_run
@@ -71,7 +71,7 @@ def run_stage(work: RunAtWork, stage: Stage, may_retry: Callable[[str], bool]) -
 
 
 def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
-    target = notebook_of(work.folder.begin(stage.name), attempt)
+    target = notebook_of(begin_attempt(work.folder, stage.name), attempt)
     outcome = _execute(work, stage, target)
     reach("notebook_executed", stage.name)
     _report(target)

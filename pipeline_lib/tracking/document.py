@@ -13,7 +13,9 @@ from pipeline_lib.artefacts import RunFolder
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import queries
+from pipeline_lib.tracking.changed_files import changed_files
 from pipeline_lib.tracking.publication_queue import publication_of
+from pipeline_lib.tracking.states import TERMINAL, RunStatus
 
 
 def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[s
         "rejects_file": next(iter(_files(folder, "rejects.jsonl")), None) if _are_counted(stages) else None,
         "notebooks": _files(folder, "notebook*.ipynb"),
         "reports": _files(folder, "report*.html"),
+        "changed_files": changed_files(folder, stages) if RunStatus(row["status"]) in TERMINAL else [],
     }
 
 

@@ -86,6 +86,13 @@ def end_stage(
     run.write([Event(EventType.STAGE_FAILED, dict(error), stage)], change)
 
 
+def leave_failed_stage(run: OwnedRun, stage: StageName, attempt: int) -> None:
+    """Count the work on a stage that a cell failed and that is left: it stays failed, with its error."""
+    with run.engine.begin() as connection:
+        if is_at_work(connection, run.pipeline_id, stage, attempt):
+            _count_work(connection, run, stage)
+
+
 def is_at_work(connection: Connection, pipeline_id: str, stage: StageName, attempt: int) -> bool:
     """Tell whether this attempt is the stage's latest and has neither been finished nor left."""
     where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage.value)

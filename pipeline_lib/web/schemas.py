@@ -66,6 +66,7 @@ class RunDocument(BaseModel):
     rejects_file: str | None
     notebooks: list[str]
     reports: list[str]
+    changed_files: list[dict[str, str]]
 
 
 class EventDocument(BaseModel):

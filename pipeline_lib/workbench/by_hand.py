@@ -1,8 +1,8 @@
 """Follows a stage that a person steps through: what its cells do is what the database says.
 
 The stage is running from the cell that opens it, failed by a cell that raises, completed by the cell that finishes it,
-and cancelled when the kernel is left before. Opening it gives up its result and those of later stages. A completed run
-is never changed: a cell that would is stopped.
+and cancelled when the kernel is left before; a stage that has failed stays failed. Opening it gives up its result and
+those of later stages. A completed run is never changed: a cell that would is stopped.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.artefacts import Counted, Manifest, RunFolder
 from pipeline_lib.errors import LeaseLost, WorkbenchError
-from pipeline_lib.execution.recording import announcement, verified_manifest
+from pipeline_lib.execution.recording import announcement, begin_attempt, verified_manifest
 from pipeline_lib.parameters import StageName
 from pipeline_lib.redaction import redacted
 from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.hand_work import begin_stage, end_stage, finish_stage, is_at_work
+from pipeline_lib.tracking.hand_work import begin_stage, end_stage, finish_stage, is_at_work, leave_failed_stage
 from pipeline_lib.tracking.runs import OwnedRun
 from pipeline_lib.tracking.states import StageStatus
 
 log = logging.getLogger(__name__)
 _WORTH_SHOWING = 0.5
+_LEFT = "Left"
 _present: list[StageByHand] = []
 
 
@@ -41,6 +42,7 @@ class StageByHand:
     folder: RunFolder
     attempt: int = 0
     is_finished: bool = False
+    has_failed: bool = False
     began: float = 0.0
     may_go_on: bool = False
 
@@ -81,21 +83,28 @@ class StageByHand:
         self.is_finished, self.may_go_on = True, False
 
     def ended(self, status: StageStatus, name: str, message: str) -> None:
-        """Record that a cell raised, or that the kernel is left; nothing, once the stage is done."""
+        """Record that a cell raised, or that the kernel is left; nothing, once the stage is done.
+
+        What a cell has raised is what became of the stage, also when the kernel is left afterwards.
+        """
         if self.is_finished:
             return
         told = redacted(f"stage {self.stage}, by hand, {name}: {message}")
         error = {"name": name, "message": told, "stage": self.stage.value, "interactive": True, "status": status.value}
         counts = Counted.read(self.folder.stage(self.stage)).counts
         try:
+            if name == _LEFT and self.has_failed:
+                leave_failed_stage(self.run, self.stage, self.attempt)
+                return
             end_stage(self.run, self.stage, self.attempt, error, counts)
+            self.has_failed = status is StageStatus.FAILED
         except (WorkbenchError, DBAPIError) as problem:
             log.warning("stage by hand not recorded", extra={"error_type": type(problem).__name__})
 
     def _begin(self) -> None:
         self.attempt = begin_stage(self.run, self.stage)
-        self.folder.begin(self.stage)
-        self.is_finished = False
+        begin_attempt(self.folder, self.stage)
+        self.is_finished = self.has_failed = False
 
     def _recorded(self) -> Manifest | None:
         rows = queries.stage_rows(self.run.engine, self.run.pipeline_id)
@@ -127,7 +136,7 @@ def leave() -> None:
     while _present:
         present = _present.pop()
         present.forget()
-        present.ended(StageStatus.CANCELLED, "Left", "left before it was finished")
+        present.ended(StageStatus.CANCELLED, _LEFT, "left before it was finished")
 
 
 atexit.register(leave)

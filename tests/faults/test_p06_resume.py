@@ -78,6 +78,11 @@ def test_damage_to_stage_3_has_3_to_5_run_again_and_says_so(bench: Bench, spark_
     assert told["transform"] == ("completed", "redone: after process")
     assert (run.folder.stage(StageName.PROCESS) / "notebook.attempt-2.ipynb").exists()
     assert (run.folder.stage(StageName.PROCESS) / "notebook.ipynb").exists()
+    earlier = [
+        path for path in again.folder.path.glob("*/report*.html") if "Earlier attempt: " in path.read_text("utf-8")
+    ]
+    assert sorted(path.parent.name for path in earlier) == ["03_process", "04_transform", "05_export"]
+    assert {path.name for path in earlier} == {"report.html"}
     assert again.row["attempt"] == 2
 
 

@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import Engine
 
 from pipeline_lib.execution.outcome import NotebookOutcome
 from pipeline_lib.execution.warm import warm_kernels
+from pipeline_lib.parameters import StageName
 from pipeline_lib.services import prefect
-from pipeline_lib.settings import Settings
+from pipeline_lib.settings import Settings, load_settings
+from pipeline_lib.tracking import queries
+from pipeline_lib.workbench import by_hand
+from pipeline_lib.workbench.kernel import kernel_services
 from tests.integration.executing import KERNEL_ONLY, code_runner
+from tests.integration.hand_work import finish, opened
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -43,3 +49,25 @@ def run_code() -> Iterator[Callable[..., NotebookOutcome]]:
 def target(tmp_path: Path) -> Path:
     """Where an executed notebook goes; its name is no format string."""
     return tmp_path / "executed {with} braces.ipynb"
+
+
+@pytest.fixture
+def mine(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """The settings of a kernel of its own, as a person's is: none of what it holds is left afterwards."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    kernel_services.cache_clear()
+    yield load_settings()
+    by_hand.leave()
+    kernel_services().engine.dispose()
+    kernel_services.cache_clear()
+
+
+@pytest.fixture
+def completed(engine: Engine, mine: Settings) -> str:
+    """A run whose five stages are done, completed and published."""
+    first = opened(StageName.GENERATE)
+    for stage in StageName:
+        finish(first if stage is StageName.GENERATE else opened(stage, first.pipeline_id))
+    assert queries.run_row(engine, first.pipeline_id)["status"] == "completed"
+    return first.pipeline_id

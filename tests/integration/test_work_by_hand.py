@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +14,17 @@ from pipeline_lib.errors import LeaseLost, ManifestBroken, RunStateError
 from pipeline_lib.execution.derivation import effect_of
 from pipeline_lib.execution.recording import verified_manifest
 from pipeline_lib.parameters import StageName
-from pipeline_lib.settings import Settings, load_settings
+from pipeline_lib.settings import Settings
 from pipeline_lib.tracking import queries
 from pipeline_lib.tracking.document import run_document
 from pipeline_lib.tracking.resuming import reopen_run
 from pipeline_lib.tracking.runs import claim_run
-from pipeline_lib.tracking.states import RunStatus
+from pipeline_lib.tracking.states import RunStatus, StageStatus
 from pipeline_lib.workbench import by_hand
-from pipeline_lib.workbench.kernel import kernel_services
 from tests.integration.hand_work import RECORDS, finish, made, opened
 
 pytestmark = pytest.mark.promise("P20", "a completed run is never changed by hand: the cells work on a copy of it")
 FAILURE = {"name": "X", "message": "it failed"}
-
-
-@pytest.fixture
-def mine(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """The settings of a kernel of its own, as a person's is: none of what it holds is left afterwards."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
-    kernel_services.cache_clear()
-    yield load_settings()
-    by_hand.leave()
-    kernel_services().engine.dispose()
-    kernel_services.cache_clear()
-
-
-@pytest.fixture
-def completed(engine: Engine, mine: Settings) -> str:
-    """A run whose five stages are done, completed and published."""
-    first = opened(StageName.GENERATE)
-    for stage in StageName:
-        finish(first if stage is StageName.GENERATE else opened(stage, first.pipeline_id))
-    assert status_of(engine, first.pipeline_id) == "completed"
-    return first.pipeline_id
 
 
 def status_of(engine: Engine, pipeline_id: str) -> str:
@@ -217,3 +194,23 @@ def test_seconds_by_hand_are_those_from_the_opening_cell_to_the_finishing_one(en
     assert all(9 <= seconds < 12 for seconds in figures["stage_seconds"].values())
     assert 45 <= figures["total_seconds"] < 60
     assert run_document(engine, mine, session.pipeline_id)["seconds"] == float(figures["total_seconds"])
+
+
+@pytest.mark.promise("P20", "a stage that has failed stays failed, with its error, when its kernel is left")
+def test_a_stage_by_hand_that_has_failed_stays_failed_when_its_kernel_is_left(engine: Engine, mine: Settings) -> None:
+    session = opened(StageName.GENERATE)
+    session._by_hand.ended(StageStatus.FAILED, "ValueError", "no such product")
+    by_hand.leave()
+    (stage, *_) = run_document(engine, mine, session.pipeline_id)["stages"]
+    assert (stage["status"], stage["error"]["name"]) == ("failed", "ValueError")
+    assert "no such product" in stage["error"]["message"]
+    ended = [
+        event.data["name"]
+        for event in queries.events_after(engine, session.pipeline_id)
+        if "error" in event.data or "name" in event.data
+    ]
+    assert ended == ["ValueError"]
+    assert float(queries.run_row(engine, session.pipeline_id)["seconds_before"]) > 0
+    opened(StageName.GENERATE, session.pipeline_id)
+    by_hand.leave()
+    assert stages_of(engine, session.pipeline_id)["generate"] == "cancelled"

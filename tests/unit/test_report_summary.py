@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.artefacts import Manifest, RunFolder
+from pipeline_lib.execution.recording import begin_attempt
 from pipeline_lib.execution.report import render_report
 from pipeline_lib.execution.report_contents import renew_contents
 from pipeline_lib.execution.report_summary import head_of, summary_of
 from pipeline_lib.parameters import StageName
 from tests.unit.test_report import executed
 
+REPORTED = (StageName.GENERATE, StageName.INGEST, StageName.EXPORT)
 RUN = "20261123t083012_a1b2c3"
 
 
@@ -66,6 +68,27 @@ def test_once_the_run_has_ended_earlier_reports_lead_to_later_ones_and_to_the_ne
     assert links(first) == ["../02_ingest/report.attempt-2.html", "../03_process/report.html"]
     assert links(second) == ["../03_process/report.html"]
     assert before.partition("</nav>")[2] == first.read_text().partition("</nav>")[2]
+
+
+@pytest.mark.promise("P20", "a report of an earlier attempt says that it is one")
+def test_reports_of_an_earlier_attempt_and_of_the_stages_after_it_say_so(folder: Path) -> None:
+    run = RunFolder(folder.parent.parent.parent, RUN)
+    reports = {
+        stage: render_report(executed(), folder.parent / run.stage(stage).name / "report.html") for stage in REPORTED
+    }
+    whole = {stage: report.read_text() for stage, report in reports.items()}
+    for _ in range(2):  # by the next attempt, too, each says so once
+        begin_attempt(run, StageName.INGEST)
+    renew_contents(run)
+    renewed = render_report(executed(), folder / "report.attempt-2.html").read_text()
+    line = "Earlier attempt: stage Ingest was begun again at "
+    assert [line in report.read_text() for report in reports.values()] == [False, True, True]
+    assert line not in renewed
+    for stage in REPORTED[1:]:
+        text = reports[stage].read_text()
+        assert text.count("<aside") == 1
+        assert text.index("<aside") < text.index("<h1>")
+        assert text.partition("<header")[2] == whole[stage].partition("<header")[2]
 
 
 def test_the_command_that_opens_the_stage_is_told(folder: Path) -> None:
