@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 DATASET = "dataset.parquet"
 ROW_GROUP = 131_072
+GROUP_BYTES = 32 << 20
 
 DATASET_SCHEMA = pa.schema(
     [
@@ -31,39 +32,54 @@ DATASET_SCHEMA = pa.schema(
 
 
 class DatasetFile:
-    """Collects accepted records (frames as `screening.FRAME`) and writes row groups of 131,072; the same records
-    in the same order make the same bytes, however they were cut into frames. Complete when its `with` block ends."""
+    """Collects accepted records (frames as `screening.FRAME`) and writes row groups of 131,072, or of 32 MiB of text
+    if that is less; the same records in the same order make the same bytes, however they were cut into frames.
+    Complete when its `with` block ends."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(file, DATASET_SCHEMA, compression="zstd")
         self._waiting: list[pl.DataFrame] = []
         self._rows_waiting = 0
+        self._bytes_waiting = 0
         self.rows = 0
 
     def add(self, frame: pl.DataFrame) -> None:
         """Take the records of one batch."""
         self._waiting.append(frame)
         self._rows_waiting += len(frame)
+        self._bytes_waiting += int(_text_bytes(frame).sum())
         self.rows += len(frame)
-        if self._rows_waiting >= ROW_GROUP:
-            self._flush(ROW_GROUP)
+        if self._rows_waiting >= ROW_GROUP or self._bytes_waiting >= GROUP_BYTES:
+            self._flush()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            self._flush(1)
+            self._flush(is_last=True)
         self._writer.close()
 
-    def _flush(self, smallest: int) -> None:
+    def _flush(self, is_last: bool = False) -> None:
         if not self._waiting:
             return
         rows = pl.concat(self._waiting, rechunk=True)
-        while len(rows) >= smallest:
-            self._writer.write_table(as_dataset(rows[:ROW_GROUP]), row_group_size=ROW_GROUP)
-            rows = rows[ROW_GROUP:]
-        self._waiting, self._rows_waiting = [rows], len(rows)
+        texts = np.cumsum(_text_bytes(rows))
+        start, before = 0, 0
+        while start < len(rows):
+            end = min(start + ROW_GROUP, int(np.searchsorted(texts, before + GROUP_BYTES)) + 1, len(rows))
+            is_full = end - start == ROW_GROUP or texts[end - 1] - before >= GROUP_BYTES
+            if not (is_full or is_last):
+                break
+            self._writer.write_table(as_dataset(rows[start:end]), row_group_size=ROW_GROUP)
+            start, before = end, int(texts[end - 1])
+        rest = rows[start:]
+        self._waiting, self._rows_waiting, self._bytes_waiting = [rest], len(rest), int(_text_bytes(rest).sum())
+
+
+def _text_bytes(frame: pl.DataFrame) -> np.ndarray:
+    """Return the bytes of each row's texts."""
+    return frame.select(pl.sum_horizontal(pl.col(pl.String).str.len_bytes()).cast(pl.Int64)).to_series().to_numpy()
 
 
 def as_dataset(frame: pl.DataFrame) -> pa.Table:

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Self
 
 import msgspec
 
 MAX_RECORD_BYTES = 64 << 20
 KEPT_BYTES = 16 << 10
+_DEEPEST = 1024
+"""Levels that are looked through; a value that is nested deeper is no record (`strict_json.MAX_DEPTH`)."""
 
-_MARK = b"\xef\xbb\xbf"
-_GAP = re.compile(rb"(?:[\s,]|" + _MARK + rb")*+")
+MARK = b"\xef\xbb\xbf"
+"""The byte order mark, which each of several files put together may bring along."""
+
+_GAP = re.compile(rb"(?:[\s,]|" + MARK + rb")*+")
 _QUICK_END = re.compile(rb"\}\s*+(?:,?+\s*+\{|\]\s*+\[)")
 _QUICK_BYTES = 64 << 10
 _STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
+STRINGS = re.compile(_STRING)
 _TOKEN = re.compile(_STRING + rb'|[\[\]{}"]')
 _SCALAR = re.compile(_STRING + rb'|[^\s,\[\]{}"]++')
 _NEXT_INLINE = rb",\s*+\{"
-_NEXT_OBJECT = rb"\n\{"
-_NEXT_ARRAY = rb"\n\[(?=\s*+\{)"
+_NEXT_LINE = rb"\n(?:" + MARK + rb")?+"
+_NEXT_OBJECT = _NEXT_LINE + rb"\{"
+_NEXT_ARRAY = _NEXT_LINE + rb"\[(?=\s*+\{)"
 _CLOSING = {b"{": b"}", b"[": b"]"}
 _CONTEXT = 256
+_READ_ON_BYTES = 32 << 20
 _VALUE = msgspec.json.Decoder(msgspec.Raw)
+
+
+class CutText(bytes):
+    """The beginning of a record that is longer than `MAX_RECORD_BYTES`, with a NUL at its end: no JSON for sure."""
+
+    @classmethod
+    def of(cls, text: bytes) -> Self:
+        """Cut a text."""
+        return cls(text[:KEPT_BYTES] + b"\0")
 
 
 def is_json(text: bytes) -> bool:
@@ -37,7 +54,8 @@ def is_json(text: bytes) -> bool:
 def end_of_value(text: bytes, start: int) -> int | None:
     """Return where the JSON value that begins at `start` ends; None when it does not end within `text`.
 
-    A value that cannot be one (mismatched brackets, a string broken by a line's end) ends where it begins.
+    A value that cannot be one (mismatched brackets, a string broken by a line's end, more than 1,024 levels) ends
+    where it begins.
     """
     if text[start : start + 1] not in (b"{", b"["):
         return _end_of_scalar(text, start)
@@ -48,7 +66,8 @@ def end_of_value(text: bytes, start: int) -> int | None:
             if len(token[0]) == 1:
                 return start if text.find(b"\n", token.start()) >= 0 else None
         elif kind in _CLOSING:
-            if opened and not _may_open(opened[-1], text[max(start, token.start() - _CONTEXT) : token.start()]):
+            before = text[max(start, token.start() - _CONTEXT) : token.start()]
+            if opened and (len(opened) == _DEEPEST or not _may_open(opened[-1], before)):
                 return start
             opened.append(kind)
         elif _CLOSING[opened.pop()] != kind:
@@ -103,14 +122,14 @@ class ElementReader:
         while True:
             gap = _GAP.match(self._text, self._at)
             self._at = gap.end() if gap else self._at
-            if self._at + len(_MARK) <= len(self._text) or not self._refill():
+            if self._at + len(MARK) <= len(self._text) or not self._refill():
                 return self._at < len(self._text)
 
     def _refill(self) -> bool:
         """Read on, at least as much as is waiting (so that a huge element is scanned but a few times)."""
         start = max(0, self._at - _CONTEXT)
         pieces = [self._text[start:]]
-        wanted = max(len(pieces[0]), 1)
+        wanted = min(max(len(pieces[0]), 1), _READ_ON_BYTES)
         while wanted > 0 and (chunk := next(self._chunks, b"")):
             pieces.append(chunk)
             wanted -= len(chunk)
@@ -139,19 +158,19 @@ class ElementReader:
         pattern, kept = self._resumption(), b""
         while not (found := pattern.search(self._text, self._at + 1)) and self._refill():
             if len(self._text) - self._at > MAX_RECORD_BYTES:
-                kept = kept or self._text[self._at : self._at + KEPT_BYTES]
+                kept = kept or CutText.of(self._text[self._at : self._at + KEPT_BYTES])
                 self._at = len(self._text) - _CONTEXT
         end = found.end() - 1 if found else self._last_end()
-        text = kept or self._text[self._at : end]
+        text = self._text[self._at : end]
         self._at = end
         self._in_array = self._in_array and self._text[end : end + 1] != b"["
-        return text.rstrip().removesuffix(b",")
+        return kept or text.rstrip().removesuffix(b",")
 
     def _resumption(self) -> re.Pattern[bytes]:
         """Return how the next element begins: as the broken one does, or as what follows outside of an array."""
         line_start = self._text.rfind(b"\n", 0, self._at) + 1
         indentation = self._text[line_start : self._at]
-        alike = _NEXT_INLINE if indentation.strip() else rb"\n" + re.escape(indentation) + rb"\{"
+        alike = _NEXT_INLINE if indentation.strip() else _NEXT_LINE + re.escape(indentation) + rb"\{"
         return re.compile(b"|".join([alike, _NEXT_ARRAY] if self._in_array else [alike, _NEXT_OBJECT, _NEXT_ARRAY]))
 
     def _last_end(self) -> int:

@@ -103,8 +103,8 @@ class Sorting:
         for index in doubtful:
             try:
                 records[index] = validate(batch.texts[index], self.reference)
-            except RecordRejected as why:
-                refused[index] = why
+            except RecordRejected as why:  # which holds the text, by its cause and its frames, and so is not kept
+                refused[index] = RecordRejected(why.reason, why.field)
         return records, refused
 
     def _merged(self, clean: pl.DataFrame, records: dict[int, Record]) -> pl.DataFrame:

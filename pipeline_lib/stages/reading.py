@@ -17,8 +17,10 @@ GENERATED_FILES = {"jsonl": "records.jsonl", "array": "records.json"}
 """What stage 1 calls its file, by `input_format`."""
 
 CHUNK_BYTES = 8 << 20
-_PIECE = 1 << 14
-_BOM = b"\xef\xbb\xbf"
+# What is read at once bounds what comes out at once. gzip: at most 1,032 bytes of one (zlib, "Maximum compression
+# factor"), 16 MiB of 16 KiB. zstd: 128 KiB of a block of 4 bytes (RFC 8878, 3.1.1.2), 64 MiB of 2 KiB.
+_PIECES = {"gzip": 1 << 14, "zstd": 1 << 11}
+_WINDOW_BYTES = 1 << 27
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -53,13 +55,13 @@ class Source:
     state: FileState
 
     def chunks(self, noted: Noted = unnoted) -> Iterator[bytes]:
-        """Yield the uncompressed content, without byte order mark, in pieces of about 8 MiB.
+        """Yield the uncompressed content in pieces of 8 MiB; memory stays flat, whatever the ratio.
 
         `noted` gets the bytes as they stand in the file, by the end all of them. Raises `InputUnreadable` that says
         where the file breaks.
         """
         pieces = self._plain(noted) if self.compression == "none" else self._decompressed(noted)
-        yield from _without_mark(_gathered(pieces))
+        yield from _gathered(pieces)
 
     def check_unchanged(self) -> None:
         """Raise `InputUnreadable` when the file is no more as it was: what has been read may be half of two files."""
@@ -83,10 +85,14 @@ class Source:
         done = 0
         try:
             with self.path.open("rb") as file:
-                for piece in _inflate(lambda: _read(file, noted), _DECOMPRESSORS[self.compression]):
+                size = _PIECES[self.compression]
+                for piece in _inflate(lambda: _read(file, size, noted), _DECOMPRESSORS[self.compression]):
                     done += len(piece)
                     yield piece
         except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+            if "too much memory" in str(error):
+                window = f"a window of more than {_WINDOW_BYTES >> 20} MiB"
+                raise InputUnreadable(f"{self.path}: needs {window}; compress it with --long=27 or less") from error
             where = f"broken {self.compression} after {done:,} uncompressed bytes"
             raise InputUnreadable(f"{self.path}: {where} ({error}); copy the file again") from error
 
@@ -108,12 +114,12 @@ def open_source(path: Path) -> Source:
 
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(wbits=31),
-    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj(),
+    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).decompressobj(),
 }
 
 
-def _read(file: IO[bytes], noted: Noted) -> bytes:
-    piece = file.read(_PIECE)
+def _read(file: IO[bytes], size: int, noted: Noted) -> bytes:
+    piece = file.read(size)
     noted(piece)
     return piece
 
@@ -139,19 +145,17 @@ def _past_padding(data: bytes, read: Callable[[], bytes]) -> bytes:
 
 
 def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small pieces to chunks of at least 8 MiB; the last one may be smaller."""
+    """Join small pieces and cut large ones to chunks of 8 MiB; the last one may be smaller."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
         waiting.append(piece)
         size += len(piece)
         if size >= CHUNK_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
+            joined = b"".join(waiting) if len(waiting) > 1 else piece
+            whole = size - size % CHUNK_BYTES
+            for start in range(0, whole, CHUNK_BYTES):
+                yield joined[start : start + CHUNK_BYTES]
+            waiting, size = [joined[whole:]], size - whole
     if size:
         yield b"".join(waiting)
-
-
-def _without_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    for number, chunk in enumerate(chunks):
-        yield chunk.removeprefix(_BOM) if number == 0 else chunk

@@ -43,14 +43,14 @@ class Outcome:
 
 def check_is_json(outcome: Outcome) -> None:
     """Raise `InputUnreadable`, which quotes nothing of the file, when not one of its records is JSON."""
-    malformed = outcome.rejects.by_reason[Reason.MALFORMED]
-    if outcome.read and malformed == outcome.read:
-        unit = outcome.rejects.unit
-        first = outcome.rejects.first.number if outcome.rejects.first else 1
-        what = f"none of its {outcome.read:,} records is" if outcome.read > 1 else "its only record is not"
-        raise InputUnreadable(
-            f"{outcome.source}: {what} JSON (the first: {unit} {first}); give JSON Lines or a JSON array"
-        )
+    reasons, first = outcome.rejects.by_reason, outcome.rejects.first
+    if first is None or reasons[Reason.MALFORMED] + reasons[Reason.TOO_LARGE] < outcome.read:
+        return
+    what = f"none of its {outcome.read:,} records is JSON" if outcome.read > 1 else "its only record is not JSON"
+    array = _array_in(first.raw, None) if first.reason is Reason.TOO_LARGE else None
+    advice = _unwrap(array) if array else "give JSON Lines or a JSON array"
+    where = f"{outcome.rejects.unit} {first.number}: {first.reason}"
+    raise InputUnreadable(f"{outcome.source}: {what} that can be read; first: {where}; {advice}")
 
 
 def check_accepted(parameters: IngestParameters, outcome: Outcome) -> None:
@@ -83,11 +83,15 @@ def _found_and_wanted(rejects: RejectFile, is_only: bool) -> list[str]:
     fields = _fields_of(first.raw) if first else None
     array = _array_in(first.raw, fields) if first and is_only else None
     if array:
-        return [f"it is one object that holds an array, {array!r}: give that array, or JSON Lines (jq -c '.{array}[]')"]
+        return [_unwrap(array)]
     wanted = f"wanted: {', '.join(REQUIRED_FIELDS)}, and may be {', '.join(OPTIONAL_FIELDS)}"
     if not fields:
         return [wanted]
     return [f"fields found: {_names(fields)}", wanted, f"the record: {_shown(fields)}"]
+
+
+def _unwrap(array: str) -> str:
+    return f"it is one object that holds an array, {array!r}: give that array, or JSON Lines (jq -c '.{array}[]')"
 
 
 def _fields_of(raw: bytes) -> dict[str, Any] | None:

@@ -14,6 +14,8 @@ import polars as pl
 
 REJECTS = "rejects.jsonl"
 RAW_CHARACTERS = 2_000
+RAW_TOTAL = 256 << 20
+FIELD_CHARACTERS = 200
 _COLUMNS = {"line": pl.Int64, "position": pl.Int64, "field": pl.String, "reason": pl.String, "raw": pl.String}
 
 
@@ -21,7 +23,9 @@ class Reason(StrEnum):
     """Why a record is refused: a few stable codes, fit for a metric's tag."""
 
     MALFORMED = "malformed"
-    """Not one JSON value: syntax, cut off, invalid UTF-8, nested deeper than 64 levels, longer than 64 MiB."""
+    """Not one JSON value: syntax, cut off, invalid UTF-8, nested deeper than 64 levels."""
+    TOO_LARGE = "too_large"
+    """Longer than 64 MiB, or of more than a million values."""
     DUPLICATE_KEY = "duplicate_key"
     """An object has the same key twice, so nobody can say which one counts."""
     MISSING_FIELD = "missing_field"
@@ -43,12 +47,12 @@ class Reason(StrEnum):
 
 
 class RecordRejected(Exception):
-    """One record is refused; `field` is a dotted path, or None where the record as a whole is meant."""
+    """One record is refused; `field` is a dotted path, cut at 200 characters, or None for the record as a whole."""
 
     def __init__(self, reason: Reason, field: str | None = None) -> None:
-        super().__init__(f"{field or 'record'}: {reason}")
+        self.field = field[:FIELD_CHARACTERS] if field else field
         self.reason = reason
-        self.field = field
+        super().__init__(f"{self.field or 'record'}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class RejectFile:
     def __init__(self, file: IO[bytes], unit: str) -> None:
         self._file = file
         self.unit = unit
+        self._raw_left = RAW_TOTAL
         self.by_reason: Counter[str] = Counter()
         self.first: Reject | None = None
         self.first_json: Reject | None = None
@@ -76,12 +81,17 @@ class RejectFile:
         return self.by_reason.total()
 
     def add(self, reject: Reject) -> None:
-        """Write one reject, its raw text cut at 2,000 characters; bytes that are no UTF-8 show as U+FFFD."""
+        """Write one reject, its raw text cut at 2,000 characters; bytes that are no UTF-8 show as U+FFFD.
+
+        Once the file holds 256 Mi characters of raw text, it is null, so that no flood of rejects fills the disk.
+        """
         self.first = self.first or reject
-        if self.first_json is None and reject.reason is not Reason.MALFORMED:
+        if self.first_json is None and reject.reason not in (Reason.MALFORMED, Reason.TOO_LARGE):
             self.first_json = reject
         self.by_reason[str(reject.reason)] += 1
-        line = {self.unit: reject.number, "field": reject.field, "reason": reject.reason, "raw": shown(reject.raw)}
+        raw = shown(reject.raw) if self._raw_left > 0 else None
+        self._raw_left -= len(raw or "")
+        line = {self.unit: reject.number, "field": reject.field, "reason": reject.reason, "raw": raw}
         self._file.write(json.dumps(line, ensure_ascii=True).encode() + b"\n")
 
     def describe_first(self) -> str:

@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from pipeline_lib.stages.elements import STRINGS, CutText
 from pipeline_lib.stages.rejects import Reason, RecordRejected
 
 MAX_DEPTH = 64
+MAX_VALUES = 1_000_000
+_COUNTED_BYTES = 1 << 20
 _INT64 = (-(2**63), 2**64 - 1)
 
 
@@ -46,8 +49,10 @@ _DECODER = json.JSONDecoder(
 def parse_object(raw: bytes) -> dict[str, Any]:
     """Read one JSON object; its numbers are `NumberText`.
 
-    Raises `RecordRejected`: malformed, duplicate_key (at the top), wrong_type (another JSON value).
+    Raises `RecordRejected`: malformed, too_large, duplicate_key (at the top), wrong_type (another JSON value).
     """
+    if isinstance(raw, CutText) or (len(raw) > _COUNTED_BYTES and _values(raw) > MAX_VALUES):
+        raise RecordRejected(Reason.TOO_LARGE)
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -57,6 +62,12 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecordRejected(Reason.WRONG_TYPE)
     return value
+
+
+def _values(raw: bytes) -> int:
+    """Count the values: as objects of Python they take some fifty times the room of their text."""
+    structure = STRINGS.sub(b"", raw)
+    return structure.count(b",") + structure.count(b"[") + structure.count(b"{")
 
 
 def check_text(text: str, path: str) -> None:

@@ -49,13 +49,13 @@ def test_where_chunks_are_cut_makes_no_difference(
     shape: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "CHUNK_BYTES", size)
-    monkeypatch.setattr(reading, "_PIECE", size)
+    monkeypatch.setattr(reading, "_PIECES", dict.fromkeys(reading._PIECES, size))
     assert ingested(tmp_path, SHAPES[shape]).counts["rejected"] == 0
     assert ids(tmp_path) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
-@pytest.mark.parametrize("zeros", [1, reading._PIECE, 20_000, 100_000])
+@pytest.mark.parametrize("zeros", [1, *reading._PIECES.values(), 20_000, 100_000])
 def test_zeros_between_compressed_members_and_after_them_hide_no_record(
     compress: Callable[[bytes], bytes], zeros: int, tmp_path: Path
 ) -> None:
@@ -167,6 +167,25 @@ def test_raw_text_is_cut_at_2000_characters_and_kept_printable(tmp_path: Path) -
     assert raw == '{"id": "\ufffd' + "ä" * 1991
 
 
+@pytest.mark.promise("P24", "what is kept of rejects is bounded")
+def test_the_raw_text_of_all_rejects_together_is_bounded_and_each_is_still_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline_lib.stages.rejects.RAW_TOTAL", 10_000)
+    lines = [b'{"%s": 1, "id": 1, "id": 2}' % (b"k" * 5_000), *[b'{"id": %d, "%s' % (n, b"x" * 990) for n in range(98)]]
+    ingested(tmp_path, LINES + b"\n" + b"\n".join(lines))
+    kept = rejects(tmp_path)
+    assert [reject["line"] for reject in kept] == list(range(6, 105))
+    assert [reject["raw"] is None for reject in kept].index(True) == 9
+    assert sum(len(str(reject["raw"] or "")) for reject in kept) < 10_000 + 2_000
+
+
+@pytest.mark.promise("P24", "what is kept of rejects is bounded")
+def test_the_path_of_a_rejected_field_is_cut(tmp_path: Path) -> None:
+    ingested(tmp_path, LINES + b'\n{"%s": 1, "%s": 2}' % (b"k" * 5_000, b"k" * 5_000))
+    assert [len(str(reject["field"])) for reject in rejects(tmp_path)] == [200]
+
+
 def test_lines_and_elements_of_ten_megabytes_pass(tmp_path: Path) -> None:
     rows = [{**RECORDS[0], "note": 'a"\\' * 3_000_000}, RECORDS[1], {**RECORDS[2], "name": "x" * 10_000_000}]
     for text in ("\n".join(map(json.dumps, rows)), json.dumps(rows), json.dumps(rows, indent=1)):
@@ -185,5 +204,5 @@ def test_a_record_longer_than_the_limit_is_refused_in_flat_memory(
     rows = [json.dumps(record) for record in RECORDS]
     rows[2] = json.dumps({**RECORDS[2], "note": "x" * (1 << 16)})
     text = "[\n" + ",\n".join(rows) + "\n]" if is_array else "\n".join(rows)
-    assert ingested(tmp_path, text.encode()).details["rejects_by_reason"] == {"malformed": 1}
+    assert ingested(tmp_path, text.encode()).details["rejects_by_reason"] == {"too_large": 1}
     assert ids(tmp_path) == [0, 1, 3, 4]

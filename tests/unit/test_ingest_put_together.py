@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from pipeline_lib.errors import InputEmpty
 from pipeline_lib.stages import reading
@@ -25,17 +27,33 @@ def lines(*numbers: int) -> bytes:
     return b"\n".join(LINES.split(b"\n")[number] for number in numbers)
 
 
+def indented(number: int) -> bytes:
+    return json.dumps(RECORDS[number], indent=2).encode()
+
+
 TOGETHER = {
     "two arrays on one line": array(0, 1, 2) + array(3, 4),
     "two arrays with a comma between": array(0, 1) + b",\n" + array(2, 3, 4),
     "two indented arrays": array(0, 1, 2, indent=2) + b"\n" + array(3, 4, indent=2) + b"\n",
     "two arrays with a byte order mark each": MARK + array(0, 1) + b"\r\n" + MARK + array(2, 3, 4),
+    "two files of lines with a byte order mark each": MARK + lines(0, 1) + b"\n" + MARK + lines(2, 3, 4) + b"\n",
+    "three of them with CRLF and blank lines": b"\r\n".join(
+        [MARK + lines(0), b"", MARK + lines(1, 2), MARK, MARK + lines(3, 4)]
+    ),
+    "two of them without a line end between": MARK + lines(0, 1) + MARK + lines(2, 3, 4),
+    "a gzip member with a mark for each file of lines": gzip.compress(MARK + lines(0, 1) + b"\n")
+    + gzip.compress(MARK + lines(2, 3, 4)),
+    "a zstd frame with a mark for each file of lines": zstandard.compress(MARK + lines(0, 1) + b"\n")
+    + zstandard.compress(MARK + lines(2, 3, 4)),
+    "an empty file with a mark, then lines": MARK + MARK + LINES,
+    "objects over several lines with a mark for each file": b"\n".join(MARK + indented(n) for n in range(5)),
+    "the first one broken off at its end": MARK + lines(0, 1, 2) + b" " + MARK + b"\n" + lines(3, 4) + MARK,
     "an array a line": b"\n".join([array(0), array(1, 2), b"[]", array(3, 4)]),
     "a gzip member for each array": gzip.compress(array(0, 1)) + gzip.compress(array(2, 3, 4)),
     "an empty array, then lines": b"[]\n" + LINES,
     "an array, then lines": array(0, 1) + b"\n" + lines(2, 3, 4),
     "lines between arrays": array(0) + b"\n" + lines(1, 2) + b"\n" + array(3, 4),
-    "an indented object, then an array": json.dumps(RECORDS[0], indent=2).encode() + b"\n" + array(1, 2, 3, 4),
+    "an indented object, then an array": indented(0) + b"\n" + array(1, 2, 3, 4),
 }
 
 
@@ -47,6 +65,13 @@ def test_all_records_of_files_put_together_are_read(
     monkeypatch.setattr(reading, "CHUNK_BYTES", size)
     assert ingested(tmp_path, TOGETHER[parts]).counts == {"read": 5, "ingested": 5, "rejected": 0}
     assert ids(tmp_path) == [0, 1, 2, 3, 4]
+
+
+def test_a_byte_order_mark_inside_of_a_text_is_kept_and_elsewhere_no_json(tmp_path: Path) -> None:
+    marked = json.dumps({**RECORDS[1], "name": "a\ufeffb"}, ensure_ascii=False).encode()
+    ingested(tmp_path, b"\n".join([lines(0), marked, b'{"id": ' + MARK + b"3}", b"\xbf" + lines(4) + MARK]))
+    assert pq.read_table(tmp_path / "out" / "dataset.parquet")["name"].to_pylist() == ["Lamp 0", "a\ufeffb"]
+    assert [(reject["line"], reject["reason"]) for reject in rejects(tmp_path)] == [(3, "malformed"), (4, "malformed")]
 
 
 def test_hundreds_of_records_after_a_first_array_come_out_and_positions_count_on(tmp_path: Path) -> None:

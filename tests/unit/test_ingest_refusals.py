@@ -89,6 +89,15 @@ def test_an_array_inside_of_an_object_is_named_by_its_key(
     assert f"holds an array, {path!r}: give that array, or JSON Lines (jq -c '.{path}[]')" in told
 
 
+@pytest.mark.parametrize("indent", [1, None])
+def test_an_object_of_more_than_a_mebibyte_over_several_lines_is_one_record(indent: int | None, tmp_path: Path) -> None:
+    wrapped = json.dumps({"items": FOREIGN * 420}, indent=indent).replace("[", "[\n").encode()
+    assert len(wrapped) > 1_200_000
+    told = str(refusal(tmp_path, wrapped))
+    assert "holds an array, 'items': give that array" in told
+    assert "1 of 1 " in told or "no record of 1 " in told
+
+
 @pytest.mark.promise("S17", "a message about an input that is no JSON quotes nothing of it")
 @pytest.mark.parametrize(
     "content",
