@@ -27,6 +27,13 @@ _NEXT_INLINE = rb",\s*+\{"
 _NEXT_LINE = rb"\n(?:" + MARK + rb")?+"
 _NEXT_OBJECT = _NEXT_LINE + rb"\{"
 _NEXT_ARRAY = _NEXT_LINE + rb"\[(?=\s*+\{)"
+EXPORT_HEAD = re.compile(
+    rb'\{\s*+"pipeline_id"\s*+:\s*+"\w{1,40}+"\s*+,\s*+"generated_at"\s*+:\s*+"[\w:.+-]{1,40}+"\s*+,\s*+'
+    rb'"record_count"\s*+:\s*+[0-9]{1,20}+\s*+,\s*+"data"\s*+:\s*+\['
+)
+"""How a JSON export of stage 5 begins; its records follow, and `]}`."""
+
+_HEAD_BYTES = 1 << 10
 _CLOSING = {b"{": b"}", b"[": b"]"}
 _CONTEXT = 256
 _READ_ON_BYTES = 32 << 20
@@ -98,17 +105,20 @@ class ElementReader:
     """Iterates over the raw text of each element; text that is no JSON comes as it is, up to where reading resumes.
 
     Arrays and objects may follow each other, as when files are put together: the elements of all of them come, in
-    order. An array that is never closed comes as one more element that is no JSON.
+    order, and so do the records of JSON exports. An array that is never closed comes as one more element that is no
+    JSON.
     """
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._in_array = False
+        self._in_array = self._in_export = False
         self._text = b""
         self._at = 0
 
     def __iter__(self) -> Iterator[bytes]:
         while self._skip_gap():
+            if self._skip_export():
+                continue
             if self._text[self._at : self._at + 1] == (b"]" if self._in_array else b"["):
                 self._in_array = not self._in_array
                 self._at += 1
@@ -116,6 +126,23 @@ class ElementReader:
                 yield self._element()
         if self._in_array:
             yield b"the array is not closed"
+
+    def _skip_export(self) -> bool:
+        """Go past the head of a JSON export, or the brace that ends it; False where there is neither."""
+        if self._in_array:
+            return False
+        if self._in_export and self._text.startswith(b"}", self._at):
+            self._in_export, self._at = False, self._at + 1
+            return True
+        if not self._text.startswith(b"{", self._at):
+            return False
+        while len(self._text) - self._at < _HEAD_BYTES and self._refill():
+            pass
+        head = EXPORT_HEAD.match(self._text, self._at)
+        if head:
+            self._in_array = self._in_export = True
+            self._at = head.end()
+        return head is not None
 
     def _skip_gap(self) -> bool:
         """Go to the next character that is no white space, comma or byte order mark; False at the end of the file."""

@@ -31,7 +31,7 @@ REPAIRABLE = ("name", "category", "value")
 
 
 def ingest(parameters: IngestParameters, source: Path, folder: Path, progress: Progress = silent) -> StageResult:
-    """Read `source` (JSON Lines, or arrays and objects in a row; plain, gzip or zstd) into `folder`.
+    """Read `source` (JSON Lines, arrays and objects in a row, own exports; plain, gzip or zstd) into `folder`.
 
     Writes `dataset.parquet` and `rejects.jsonl`; every record ends in one of them. `details`: `rejects_by_reason`,
     `repaired` (records per repaired field) and `source`, an own input file with the sha256 of the bytes that were

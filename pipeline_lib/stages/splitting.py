@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from pipeline_lib.errors import InputEmpty, InputUnreadable
 from pipeline_lib.stages.elements import (
+    EXPORT_HEAD,
     KEPT_BYTES,
     MARK,
     MAX_RECORD_BYTES,
@@ -27,6 +28,7 @@ from pipeline_lib.stages.reading import CHUNK_BYTES, Noted, Source, unnoted
 
 BATCH_RECORDS = 1 << 16
 _HEAD_BYTES = 1 << 20
+_EXPORTS = " (of this pipeline's exports, json and jsonl are read)"
 _BLANKS = MARK + b" \t\r\n"
 _BLANK = re.compile(rb"(?:\s|" + MARK + rb")*+")
 _MARK_BETWEEN = re.compile(rb"(?<=\})\s*+(?:" + MARK + rb"\s*+)++(?=\{)")
@@ -40,6 +42,8 @@ class Layout(StrEnum):
     """An array to begin with; more of them, or objects, may follow."""
     OBJECTS = "objects"
     """One object after the other, each over several lines, as pretty-printers write them; arrays may follow."""
+    EXPORT = "export"
+    """A JSON export of stage 5, {"pipeline_id", "generated_at", "record_count", "data": [...]}."""
 
     @property
     def unit(self) -> str:
@@ -86,10 +90,12 @@ def detect(source: Source, allow_empty: bool = False) -> RecordStream:
         raise InputUnreadable(f"{source.path}: is not UTF-8 text but perhaps UTF-16; save it as UTF-8")
     if head.startswith(b"["):
         return RecordStream(source, Layout.ARRAY)
+    if EXPORT_HEAD.match(head):
+        return RecordStream(source, Layout.EXPORT)
     if head.startswith(b"{") and _spans_lines(head, chunks):
         return RecordStream(source, Layout.OBJECTS)
     if head and not any(line.lstrip(_BLANKS).startswith(b"{") for line in head.split(b"\n")):
-        raise InputUnreadable(f"{source.path}: is no JSON; give JSON Lines or a JSON array")
+        raise InputUnreadable(f"{source.path}: is no JSON; give JSON Lines or a JSON array{_EXPORTS}")
     return RecordStream(source, Layout.LINES)
 
 

@@ -13,6 +13,7 @@ from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, Invalid
 from typing import Any
 
 from pipeline_lib.parameters import moment_of
+from pipeline_lib.stages.exported_fields import FIELDS
 from pipeline_lib.stages.rejects import Reason, RecordRejected
 from pipeline_lib.stages.strict_json import (
     NotFinite,
@@ -71,7 +72,7 @@ class Record:
 
 def validate(raw: bytes, reference: datetime) -> Record:
     """Read and check one record; `reference` stands in for an absent `created_at`. Raises `RecordRejected`."""
-    fields = parse_object(raw)
+    fields = as_input(parse_object(raw))
     repaired: set[str] = set()
     return Record(
         id=_integer(fields, "id", MAX_ID),
@@ -85,6 +86,31 @@ def validate(raw: bytes, reference: datetime) -> Record:
         extra=_extra(fields),
         repaired=frozenset(repaired),
     )
+
+
+def as_input(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record of our own export as the input it was made of: derived fields go, customer and extra come back.
+
+    A record is ours when its keys are exactly those of the export; others are returned as they are. Raises
+    `RecordRejected` for an `extra` that is no object.
+    """
+    if fields.keys() != FIELDS.keys():
+        return fields
+    extra = _object(fields["extra"], "extra")
+    customer = _object(extra.get("customer"), "extra.customer")
+    names = {part: fields[f"customer_{part}"] for part in CUSTOMER_PARTS}
+    own = {name: fields[name] for name in KNOWN_FIELDS if name != "customer"}
+    return {**extra, **own, "customer": {**customer, **names}}
+
+
+def _object(value: Any, path: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if isinstance(value, RepeatedKey):
+        raise RecordRejected(Reason.DUPLICATE_KEY, f"{path}.{printable(value)}")
+    if not isinstance(value, dict):
+        raise RecordRejected(Reason.WRONG_TYPE, path)
+    return value
 
 
 def _required(fields: Mapping[str, Any], name: str) -> Any:
@@ -182,12 +208,7 @@ def _created_at(fields: Mapping[str, Any], reference: datetime) -> datetime:
 
 
 def _customer(fields: Mapping[str, Any]) -> dict[str, Any]:
-    customer = fields.get("customer")
-    customer = {} if customer is None else customer
-    if isinstance(customer, RepeatedKey):
-        raise RecordRejected(Reason.DUPLICATE_KEY, f"customer.{printable(customer)}")
-    if not isinstance(customer, dict):
-        raise RecordRejected(Reason.WRONG_TYPE, "customer")
+    customer = _object(fields.get("customer"), "customer")
     return {f"customer_{part}": _customer_part(customer, part) for part in CUSTOMER_PARTS}
 
 
