@@ -108,7 +108,8 @@ def _align(engine: Engine, client: SyncPrefectClient, row: Row, flow_run: FlowRu
     theirs, status = _type_of(flow_run), RunStatus(row["status"])
     if status in TYPES:
         lost = status is RunStatus.CRASHED or theirs is StateType.SCHEDULED
-        if theirs is not TYPES[status] and (lost or row["ended_for"] > _SETTLED_SECONDS):
+        just_ended = 0 <= row["ended_for"] <= _SETTLED_SECONDS  # below 0: the clock was set back meanwhile
+        if theirs is not TYPES[status] and (lost or not just_ended):
             tell_prefect(client, {**row, "prefect_flow_run_id": str(flow_run.id)})
     elif theirs is StateType.CANCELLING:
         request_cancel(engine, row["id"])

@@ -60,6 +60,16 @@ def test_a_run_that_ended_while_prefect_was_away_ends_there_later(
     assert client.read_flow_run(flow_run.id).state.message == (None if end == "completed" else "for a reason")
 
 
+@pytest.mark.promise("P23", "pauses and clock jumps kill no living run and hide no result")
+def test_a_clock_that_was_set_back_hides_no_end_from_prefect(engine: Engine, client: SyncPrefectClient) -> None:
+    run, flow_run = _running(engine, client)
+    run.complete(None)
+    with engine.begin() as connection:
+        connection.execute(text("update pipelines set finished_at = clock_timestamp() + interval '1 hour'"))
+    mirror(engine, client)
+    assert _state(client, flow_run) is StateType.COMPLETED
+
+
 def test_cancelling_in_prefect_asks_the_owner_to_stop(engine: Engine, client: SyncPrefectClient) -> None:
     run, flow_run = _running(engine, client)
     client.set_flow_run_state(flow_run.id, Cancelling())
