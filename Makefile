@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup run test soak lab check services lock docs clean
+.PHONY: help setup run test soak fresh lab check services lock docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: setup  ## Run all tests, e.g. make test ARGS=tests/unit
 
 soak: setup  ## Run thirty runs with a random fault in each, e.g. make soak ARGS="--runs 10"
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+fresh:  ## On Debian as root: run and test on a bare Debian, e.g. make fresh SUITE=bookworm ARGS=tests/unit
+	@.ci/fresh-machine $(SUITE) $(ARGS)
 
 lab: setup  ## Open JupyterLab on the notebooks
 	@$(BIN)/workbench lab

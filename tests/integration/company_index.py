@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 import threading
 from base64 import urlsafe_b64encode
@@ -45,7 +44,7 @@ def company_index(folder: Path) -> Iterator[tuple[str, Path]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"https://127.0.0.1:{server.server_port}", authority
+        yield f"https://localhost:{server.server_port}", authority  # pip from 24.2 on refuses addresses
     finally:
         server.shutdown()
         thread.join()
@@ -53,7 +52,7 @@ def company_index(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _certify(authority: Path) -> Path:
-    """Make an authority, write its certificate, and return the file of key and certificate that it gave 127.0.0.1."""
+    """Make an authority, write its certificate, and return the file of key and certificate that it gave localhost."""
     root, leaf = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "The company's own")])
     blank = x509.CertificateBuilder(
@@ -62,7 +61,7 @@ def _certify(authority: Path) -> Path:
     own = blank.subject_name(issuer).public_key(root.public_key()).serial_number(1)
     own = own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     own = own.add_extension(_CA_USAGE, critical=True)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
     given = blank.subject_name(x509.Name([])).public_key(leaf.public_key()).serial_number(2)
     given = given.add_extension(names, critical=True)
     pem = serialization.Encoding.PEM
