@@ -19,6 +19,7 @@ import selectors
 import signal
 import socket
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -96,7 +97,9 @@ class Nursery:
         try:
             if threads := unsafe_threads():
                 raise OSError(f"the nursery has threads and must not fork: {', '.join(threads)}")
-            pid = os.fork()
+            with warnings.catch_warnings():  # Python 3.12 warns of any thread; these were looked at one by one
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
         except OSError as error:
             _tell(lifeline, {"failed": str(error)})
             lifeline.close()
