@@ -25,6 +25,7 @@ from pipeline_lib.redaction import keep_secrets_of
 NOTEBOOKS = PROJECT / "notebooks"
 DBT_PROJECT = PROJECT / "dbt"
 SHORTEST_TOKEN = 16
+_PATTERN = re.compile(r"[{}\[\]*?\\]")
 _SCHEMA_NAME = re.compile(r"(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,62}")
 
 
@@ -103,6 +104,7 @@ def load_settings() -> Settings:
         raise InvalidSetting(f"{str(problem['loc'][0]).upper()}: {reason}; see .env.example") from None
     except SettingsError:
         raise InvalidSetting("WORKBENCH_KERNEL_ENV: must be a JSON object of texts; see .env.example") from None
+    _check_home(settings.home)
     _check_database(settings.database_url)
     _check_scheme("AMQP_URL", settings.amqp_url, ("amqp", "amqps"))
     _check_scheme("SPARK_REMOTE", settings.spark_remote, ("sc",))
@@ -117,6 +119,14 @@ def load_settings() -> Settings:
         raise InvalidSetting(f"WORKBENCH_NOTEBOOKS: no notebook lies in {settings.notebooks}; see .env.example")
     keep_secrets_of(os.environ)
     return settings
+
+
+def _check_home(home: Path) -> None:
+    """Hadoop's file systems take a path with one of these for a pattern, and patterns have no way to write a colon."""
+    if ":" in str(home) and _PATTERN.search(str(home)):
+        raise InvalidSetting(
+            f"WORKBENCH_HOME {home}: holds a colon beside one of {{}}[]*?\\, which Spark cannot read; see .env.example"
+        )
 
 
 def _check_database(url: SecretStr | None) -> None:

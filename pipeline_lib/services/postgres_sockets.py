@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from pipeline_lib.connection_uri import DEFAULT_PORT
 from pipeline_lib.services.identity import identity_of
 from pipeline_lib.services.postgres_user import give
+from pipeline_lib.services.temporary import kept_temporary_folder
 
 SOCKET_NAME = f".s.PGSQL.{DEFAULT_PORT}"
 _FILES = (SOCKET_NAME, f"{SOCKET_NAME}.lock")
@@ -51,20 +51,10 @@ def _made(near: Path) -> Path:
 
 
 def _temporary(home_id: str, user: int | None) -> Path:
-    """Return the temporary folder that a keeper of this home has left, else a new one."""
-    base, prefix = Path(tempfile.gettempdir()), f"workbench-{home_id}-"
+    base = Path(tempfile.gettempdir())
     if len(str(base)) > _LONGEST_TEMPORARY or not _PLAIN_PATH.fullmatch(str(base)):
         base = Path("/tmp")
-    former = [path for path in base.glob(f"{prefix}*") if _is_ours(path, user)]
-    return former[0] if former else Path(tempfile.mkdtemp(prefix=prefix, dir=base))
-
-
-def _is_ours(path: Path, user: int | None) -> bool:
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid in (os.geteuid(), user)
+    return kept_temporary_folder(base, f"workbench-{home_id}-", user)
 
 
 def _remove_files(sockets: Path) -> None:

@@ -34,6 +34,7 @@ def check_machine(settings: Settings) -> None:
     if settings.spark_remote is None:
         machine.check_user("Spark", "SPARK_REMOTE")
         machine.check_open_files("Spark", "SPARK_REMOTE")
+        machine.check_libraries(settings.home, "Spark", "SPARK_REMOTE")
 
 
 def checked(url: str) -> str:

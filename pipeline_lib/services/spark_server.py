@@ -10,9 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from pipeline_lib.services import processes
+from pipeline_lib.services import machine, processes
+from pipeline_lib.services.identity import identity_of
 from pipeline_lib.services.java import Java, find_java
 from pipeline_lib.services.service import Kind, Service
+from pipeline_lib.services.temporary import kept_temporary_folder
 
 _MAIN = "org.apache.spark.sql.connect.service.SparkConnectServer"
 _GIBI = 1 << 30
@@ -39,10 +41,11 @@ def prepare(folder: Path) -> Service:
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
+    libraries = _library_folder(scratch, identity_of(folder.parents[1]))
     return Service(
         command=[
             str(java.program),
-            *_java_options(java, folder, scratch),
+            *_java_options(java, folder, libraries),
             *_properties(scratch, port),
             "-cp",
             _classes(),
@@ -53,21 +56,34 @@ def prepare(folder: Path) -> Service:
         url=f"sc://localhost:{port}/;token={token}",
         is_ready=lambda: processes.accepts_connections("127.0.0.1", port, 0.2),
         port=port,
-        clean_up=lambda: shutil.rmtree(scratch, ignore_errors=True),
+        clean_up=lambda: _clean_up(scratch, libraries),
     )
 
 
-def driver_memory(machine: int) -> int:
+def _library_folder(scratch: Path, home_id: str) -> Path:
+    """Return the folder that the JVM unpacks native libraries into: `scratch`, unless its mount is noexec."""
+    base = machine.library_base(scratch)
+    if base is None:
+        raise RuntimeError(f"{scratch} and the folders for temporary files are mounted with noexec")
+    return scratch if base == scratch else kept_temporary_folder(base, f"workbench-java-{home_id}-")
+
+
+def _clean_up(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def driver_memory(memory: int) -> int:
     """Return the heap in bytes for a machine with so many bytes: a quarter, between 1 and 4 GiB."""
-    return max(_GIBI, min(4 * _GIBI, machine // 4))
+    return max(_GIBI, min(4 * _GIBI, memory // 4))
 
 
-def _java_options(java: Java, folder: Path, scratch: Path) -> list[str]:
+def _java_options(java: Java, folder: Path, libraries: Path) -> list[str]:
     logging = folder / "log4j2.properties"
     logging.write_text(_LOGGING, "utf-8")
     heap = driver_memory(psutil.virtual_memory().total)
     options = [f"-Xmx{heap // (1 << 20)}m", f"-Dlog4j2.configurationFile={logging.as_uri()}", "-Duser.timezone=UTC"]
-    options += [f"-Djava.io.tmpdir={scratch}", "-XX:-UsePerfData"]
+    options += [f"-Djava.io.tmpdir={libraries}", "-XX:-UsePerfData"]
     options += [f"--add-opens={package}=ALL-UNNAMED" for package in _OPENED]
     options += ["-Djdk.reflect.useDirectMethodHandle=false", "-Dio.netty.tryReflectionSetAccessible=true"]
     if java.version >= 24:
@@ -88,7 +104,7 @@ def _properties(scratch: Path, port: int) -> list[str]:
         "spark.authenticate": "true",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.local.dir": scratch,
+        "spark.local.dir": ".",  # the working folder; in a path, a comma would separate two folders
         "spark.sql.warehouse.dir": (scratch / "warehouse").as_uri(),
         "spark.sql.session.timeZone": "UTC",
         "spark.pyspark.python": sys.executable,

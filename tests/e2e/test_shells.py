@@ -1,4 +1,4 @@
-"""P22: a home that starts cold is the same in every shell. Nothing is shared with other tests."""
+"""P22: a home that starts cold is the same in every shell and at every path. Nothing is shared with other tests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 
 from pipeline_lib.artefacts import Manifest, sha256_of
 from pipeline_lib.parameters import StageName
+from pipeline_lib.services.processes import free_port
 from pipeline_lib.settings import Settings
-from tests.e2e.conftest import RUN_SECONDS, WORKBENCH
+from tests.e2e.conftest import RUN_SECONDS, WORKBENCH, Workbench
 from tests.e2e.hostile_shell import hostile_shell
 from tests.e2e.test_pinned_data import ARGUMENTS, PINNED, exported
 from tests.integration.service_watch import keepers_below, wait_until
@@ -27,6 +28,9 @@ SHELLS: dict[str, Callable[[Path], dict[str, str]]] = {
     "foreign": lambda folder: dict(os.environ) | hostile_shell(folder),
     "cron": lambda _folder: {"PATH": "/usr/bin:/bin"},
 }
+
+# Characters that separate, quote, escape or match in URLs, lists of folders, patterns, shells and configuration files.
+HARD_TO_QUOTE = "a b#c%41[d]{e},f'g\"h?i*j&k;l$m\\no=p~q@r!ü"
 
 
 @pytest.fixture
@@ -55,6 +59,19 @@ def test_a_run_makes_the_same_data_in_a_foreign_shell(home: Path, tmp_path: Path
     }
     assert Manifest.read(folder.stage(StageName.TRANSFORM)).details["tests"] != []
     assert [stage["attempts"] for stage in run["stages"]] == [1] * 5
+
+
+def test_up_and_a_run_work_in_a_home_that_is_hard_to_quote(home: Path) -> None:
+    here = {"WORKBENCH_HOME": str(home / HARD_TO_QUOTE), "WORKBENCH_WEB_PORT": str(free_port())}
+    workbench = Workbench(here)
+    up = workbench("up")
+    assert up.returncode == 0, up.stderr
+    try:
+        run = answer_of("run", "--records", "200", environment=os.environ | here)
+    finally:
+        down = workbench("down")
+    assert (run["status"], [stage["attempts"] for stage in run["stages"]]) == ("completed", [1] * 5)
+    assert down.returncode == 0, down.stderr
 
 
 def answer_of(*command: str, environment: dict[str, str]) -> Any:

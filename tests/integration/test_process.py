@@ -25,7 +25,7 @@ Rows = list[dict[str, Any]]
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Path:
     """A folder whose name Polars and Spark would take for a pattern."""
-    folder = tmp_path / "of [a-c]{d,e}*?"
+    folder = tmp_path / "of [a-c]{d,e}*?\\n#%41"
     folder.mkdir()
     return folder
 

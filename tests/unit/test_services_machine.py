@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,11 @@ from pipeline_lib.settings import Settings
 
 pytestmark = pytest.mark.promise("P22", "the shell's environment, the locale, the user and the path change nothing")
 UNKNOWN_USER = 54_321
+WITHOUT_EXEC = """
+for folder in "$1" /tmp /var/tmp; do mount -t tmpfs -o noexec none "$folder"; done
+exec "$2" -c 'import sys; from pathlib import Path; from pipeline_lib.services.machine import check_libraries
+check_libraries(Path(sys.argv[1]) / "not yet made", "Spark", "SPARK_REMOTE")' "$1"
+"""
 
 
 def _raised_in_child(first: Callable[[], None], call: Callable[[], object]) -> str:
@@ -64,3 +71,16 @@ def test_too_few_open_files_are_refused_before_spark_starts(tmp_path: Path) -> N
     said = _raised_in_child(_with_few_files, spark_access(settings).__enter__)
     assert said.startswith("InvalidSetting SPARK_REMOTE: is not set, and the embedded Spark needs 1,024 open files, ")
     assert list(tmp_path.iterdir()) == []
+
+
+def _can_mount() -> bool:
+    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _can_mount(), reason="NO MOUNT NAMESPACE: only root of a whole machine has one")
+def test_a_machine_that_lets_no_temporary_file_be_executed_is_refused(tmp_path: Path) -> None:
+    command = ["unshare", "-m", "sh", "-euc", WITHOUT_EXEC, "sh", tmp_path, sys.executable]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()[-1]
+    assert "InvalidSetting: SPARK_REMOTE: is not set, and the embedded Spark needs a folder that may hold" in said
+    assert f"mounted with noexec: {tmp_path}/not yet made, /tmp, /var/tmp; set TMPDIR to another, or" in said

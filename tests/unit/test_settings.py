@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -108,4 +109,13 @@ def test_variables_for_kernels_that_are_no_object_of_texts_are_refused(
 ) -> None:
     monkeypatch.setenv("WORKBENCH_KERNEL_ENV", value)
     with pytest.raises(InvalidSetting, match=r"^WORKBENCH_KERNEL_ENV: "):
+        load_settings()
+
+
+@pytest.mark.parametrize(("name", "refused"), [("a:b", False), ("a[b", False), ("a:[b", True), ("a:b\\c", True)])
+def test_a_home_that_spark_cannot_read_is_refused(
+    name: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / name))
+    with pytest.raises(InvalidSetting, match=r"^WORKBENCH_HOME ") if refused else nullcontext():
         load_settings()
