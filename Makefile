@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup run test soak fresh lab check services lock docs clean
+.PHONY: help setup run test soak crash-images fresh lab check services lock docs clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Build .venv from requirements.lock; does nothing when nothing changed
 	@:
@@ -33,6 +33,9 @@ soak: setup  ## Run thirty runs with a random fault in each, e.g. make soak ARGS
 
 fresh:  ## On Debian as root: run and test on a bare Debian, e.g. make fresh SUITE=bookworm ARGS=tests/unit
 	@.ci/fresh-machine $(SUITE) $(ARGS)
+
+crash-images: setup  ## As root: lose power at 20 random moments, e.g. make crash-images ARGS="--images 5 --disks 1"
+	@$(BIN)/python -m tests.crash_images $(ARGS)
 
 lab: setup  ## Open JupyterLab on the notebooks
 	@$(BIN)/workbench lab

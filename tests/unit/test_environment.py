@@ -54,7 +54,7 @@ def test_conda_users_get_a_python_that_the_project_takes() -> None:
 
 def test_make_lists_every_target_with_what_it_does() -> None:
     shown = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    listed = set(re.findall(r"^  make (\w+) +\S", shown, re.M))
+    listed = set(re.findall(r"^  make ([\w-]+) +\S", shown, re.M))
     makefile = (PROJECT / "Makefile").read_text("utf-8")
     phony = re.search(r"^\.PHONY: (.+)$", makefile, re.M)
     assert phony is not None
