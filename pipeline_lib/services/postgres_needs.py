@@ -46,9 +46,14 @@ select place, name, most, used from limits where most >= 0 order by most - used 
 """
 
 
+def loading_connections() -> int:
+    """Return how many connections load at once: one for each core, at most 8."""
+    return min(8, os.cpu_count() or 1)
+
+
 def connections_needed() -> int:
-    """Return how many connections a run may have open at once: one for each core loads, and the rest of its work."""
-    return _OTHER_CONNECTIONS + (os.cpu_count() or 1)
+    """Return how many connections a run may have open at once, with up to 4 dbt threads."""
+    return _OTHER_CONNECTIONS + loading_connections()
 
 
 def check_needs(url: str) -> None:

@@ -7,7 +7,6 @@ twice, and readers see the tables before or the new ones, whole.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from pipeline_lib.artefacts import StageResult
 from pipeline_lib.errors import ConservationBroken
+from pipeline_lib.services.postgres_needs import loading_connections
 from pipeline_lib.stages.database_errors import DRIVER_ERRORS, translated
 from pipeline_lib.stages.processed_files import ITEMS, PROCESSED, part_files, rows_by_file
 from pipeline_lib.stages.processed_tables import TABLES, loader_name
@@ -83,12 +83,12 @@ def _prepare(database_url: str, schema: str, loading: Mapping[str, str]) -> None
 
 
 def _copy_all(database_url: str, schema: str, folder: Path, loading: Mapping[str, str], progress: Progress) -> None:
-    """COPY every part, as many at once as there are cores. `progress` is told the records in whole parts."""
+    """COPY every part, several at once (`loading_connections`). `progress` is told the records in whole parts."""
     parts = [(name, part) for table, name in loading.items() for part in part_files(folder, table)]
     items = sum(pq.read_metadata(part).num_rows for part in part_files(folder, ITEMS))
     done = 0
     progress(0, items)
-    with ThreadPoolExecutor(max_workers=max(1, min(len(parts), os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(len(parts), loading_connections()))) as pool:
         for (name, _), rows in zip(parts, pool.map(lambda p: _copy_part(database_url, schema, *p), parts), strict=True):
             if name == loading[ITEMS]:
                 done += rows
