@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
 import selectors
+import socket
 import threading
 import time
 from collections import deque
@@ -94,8 +94,8 @@ class Live:
         self._versions: dict[str, Any] = {}
         self._asked: deque[Change] = deque()
         self._stopping = threading.Event()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
+        self._woken, self._waker = socket.socketpair()  # objects: a number would be another file's once it is closed
+        self._waker.setblocking(False)
         self._thread = threading.Thread(target=self._live, name="live", daemon=True)
         self.connected = threading.Event()
 
@@ -107,8 +107,8 @@ class Live:
         self._stopping.set()
         self._wake()
         self._thread.join()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        self._woken.close()
+        self._waker.close()
 
     async def watch(self, kind: str, pipeline_id: str, last: int) -> AsyncGenerator[bytes, None]:
         """Yield messages of this kind about a run that exists: those after event `last`, then each as it happens."""
@@ -126,7 +126,7 @@ class Live:
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):  # full: it is awake anyway; closed: it has ended
-            os.write(self._wake_write, b"x")
+            self._waker.send(b"x")
 
     def _join(self, key: Key, watcher: Watcher, engine: Engine) -> None:
         topic = self._topics.setdefault(key, self._make_topic(*key))
@@ -177,7 +177,7 @@ class Live:
         looked = -math.inf
         with selectors.DefaultSelector() as selector:
             selector.register(connection, selectors.EVENT_READ)
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 self._do_what_was_asked(engine)
                 changed = _notified(connection)
@@ -197,8 +197,8 @@ class Live:
 
     def _sleep(self, selector: selectors.BaseSelector) -> None:
         for key, _ in selector.select(self._pause):
-            if key.fileobj == self._wake_read:
-                os.read(self._wake_read, 4096)
+            if key.fileobj is self._woken:
+                self._woken.recv(4096)
 
     def _do_what_was_asked(self, engine: Engine) -> None:
         """Do it in order; what a lost connection interrupts is done again on the next one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +26,15 @@ from tests.faults.bench import until
 from tests.faults.roles import administer, ordinary_role
 
 KEY = "admin:open-sesame"
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a try of Prefect tells it by the environment ends with the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def finding(settings: Settings, component: str) -> Finding:

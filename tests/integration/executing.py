@@ -72,11 +72,13 @@ def saved(target: Path) -> tuple[str, dict[int, str]]:
 def kernels_of_this_process() -> list[psutil.Process]:
     """Return those who work below this process, forked from a nursery or not."""
     children = psutil.Process().children(recursive=True)
-    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE and not _is_nursery(child)]
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE and not _serves_this_process(child)]
 
 
-def _is_nursery(process: psutil.Process) -> bool:
-    return process.ppid() == os.getpid() and "nursery.py" in " ".join(process.cmdline())
+def _serves_this_process(process: psutil.Process) -> bool:
+    """Tell the nursery, and Python's tracker of semaphores, from kernels."""
+    command = " ".join(process.cmdline())
+    return process.ppid() == os.getpid() and ("nursery.py" in command or "resource_tracker" in command)
 
 
 def lives(pid: int) -> bool:

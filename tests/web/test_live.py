@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import threading
 from contextlib import ExitStack
 
@@ -12,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from pipeline_lib.parameters import StageName
 from pipeline_lib.tracking import queries
+from pipeline_lib.web.live import Live
 from tests.integration.service_watch import wait_until
 from tests.web.by_hand import Worker
 from tests.web.served import Page
@@ -192,3 +195,14 @@ def test_the_page_is_sent_only_the_parts_that_change(page: Page, worker: Worker)
         changed = next(message.data for message in messages if "stages" in message.data)
         assert "counts" not in changed
         assert 'class="stage running"' in changed["stages"]
+
+
+def test_who_leaves_after_the_end_writes_into_nobodys_file(engine: Engine, page: Page) -> None:
+    live = Live(engine.url, page.app.state.context.live._make_topic, lambda _engine: None)
+    live.start()
+    live.stop()
+    pipes = [os.pipe() for _ in range(4)]  # they get the numbers that the end has set free
+    live._ask(lambda _engine: None)
+    assert select.select([reading for reading, _ in pipes], [], [], 0)[0] == []
+    for number in (number for pipe in pipes for number in pipe):
+        os.close(number)
