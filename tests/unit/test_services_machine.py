@@ -15,7 +15,7 @@ from pipeline_lib.environment import passed_on
 from pipeline_lib.errors import InvalidSetting
 from pipeline_lib.execution.spark_access import spark_access
 from pipeline_lib.services import postgres
-from pipeline_lib.settings import Settings
+from pipeline_lib.settings import PROJECT, Settings
 
 pytestmark = pytest.mark.promise("P22", "the shell's environment, the locale, the user and the path change nothing")
 UNKNOWN_USER = 54_321
@@ -78,6 +78,10 @@ def _can_mount() -> bool:
 
 
 @pytest.mark.skipif(not _can_mount(), reason="NO MOUNT NAMESPACE: only root of a whole machine has one")
+@pytest.mark.skipif(
+    any(PROJECT.is_relative_to(folder) for folder in ("/tmp", "/var/tmp")),
+    reason="THE PROJECT LIES AMONG TEMPORARY FILES: its own interpreter could not be executed",
+)
 def test_a_machine_that_lets_no_temporary_file_be_executed_is_refused(tmp_path: Path) -> None:
     command = ["unshare", "-m", "sh", "-euc", WITHOUT_EXEC, "sh", tmp_path, sys.executable]
     done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
