@@ -61,7 +61,8 @@ def locked_prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         until(service.is_ready, "Prefect answers", 120)
         yield service.url
     finally:
-        processes.stop_child(server, signal.SIGTERM, 10)
+        server.terminate()  # not `stop_child`, which ends all that descends from its process: here, from the tests
+        server.wait(20)
         service.clean_up()
 
 
