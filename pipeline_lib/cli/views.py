@@ -137,15 +137,18 @@ def _error(document: Mapping[str, Any]) -> list[Text]:
 
 
 def _changed_files(document: Mapping[str, Any]) -> list[Text]:
-    line = changed_files_text(document["changed_files"])
+    line = changed_files_text(document["pipeline_id"], document["changed_files"])
     return [Text(f"\n{printable(line)}", style="yellow")] if line else []
 
 
-def changed_files_text(changed: Sequence[Mapping[str, str]]) -> str:
+def changed_files_text(pipeline_id: str, changed: Sequence[Mapping[str, str]]) -> str:
     """Name the files that are no longer as the run left them, the first three of them; empty when there is none."""
+    if not changed:
+        return ""
+    first = min(each["path"] for each in changed).partition("/")[0].partition("_")[2]
     named = ", ".join(f"{each['path']} ({each['problem']})" for each in changed[:3])
     more = f" and {len(changed) - 3:,} more" if len(changed) > 3 else ""
-    return f"Not as the run left it: {named}{more}; resume makes it anew" if changed else ""
+    return f"Not as the run left it: {named}{more}; `workbench resume {pipeline_id} --from {first}` makes it anew"
 
 
 def _publication(document: Mapping[str, Any]) -> list[Text]:

@@ -56,7 +56,10 @@ def test_a_file_changed_after_completion_is_named(
     make(mine.run_folder(completed).path / path)
     found = run_document(engine, mine, completed)["changed_files"]
     assert found == [{"path": path, "problem": problem}]
-    assert changed_files_text(found) == f"Not as the run left it: {path} ({problem}); resume makes it anew"
+    assert changed_files_text(completed, found) == (
+        f"Not as the run left it: {path} ({problem}); `workbench resume {completed} --from {path[3:].split('/')[0]}` "
+        "makes it anew"
+    )
 
 
 def test_files_that_were_only_touched_or_copied_are_unchanged(engine: Engine, mine: Settings, completed: str) -> None:
@@ -74,9 +77,9 @@ def test_a_run_whose_folder_is_gone_names_the_first_three_files_and_counts_the_o
     completed: str,
 ) -> None:
     shutil.rmtree(mine.run_folder(completed).path)
-    line = changed_files_text(run_document(engine, mine, completed)["changed_files"])
+    line = changed_files_text(completed, run_document(engine, mine, completed)["changed_files"])
     first = mine.run_folder(completed).stage(StageName.GENERATE).name
     assert line.startswith(
         f"Not as the run left it: {first}/manifest.json (missing), {first}/records.jsonl (missing), "
     )
-    assert line.endswith(" and 8 more; resume makes it anew")
+    assert line.endswith(f" and 8 more; `workbench resume {completed} --from generate` makes it anew")
