@@ -93,7 +93,7 @@ def is_idle(workshop: Workshop) -> bool:
 
 def test_the_deadline_ends_the_dbt_build_of_a_stopped_kernel(workshop: Workshop, tmp_path: Path) -> None:
     notebooks = with_cell(tmp_path, StageName.TRANSFORM, STOP_WITH_DBT_WAITING)
-    parameters = RunParameters(records=10, stage_timeout=18)
+    parameters = RunParameters(records=10, stage_timeout=30)
     with a_table_locked_before_stage_4(workshop):
         run = workshop.work(parameters, notebooks)
         assert_timed_out(run, StageName.TRANSFORM)
