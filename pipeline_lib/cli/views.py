@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline_lib.cli.output import printable
+from pipeline_lib.tracking.changed_files import changed_files_text
 
 RUN_ID_WIDTH = 22
 COLOURS = {
@@ -139,16 +140,6 @@ def _error(document: Mapping[str, Any]) -> list[Text]:
 def _changed_files(document: Mapping[str, Any]) -> list[Text]:
     line = changed_files_text(document["pipeline_id"], document["changed_files"])
     return [Text(f"\n{printable(line)}", style="yellow")] if line else []
-
-
-def changed_files_text(pipeline_id: str, changed: Sequence[Mapping[str, str]]) -> str:
-    """Name the files that are no longer as the run left them, the first three of them; empty when there is none."""
-    if not changed:
-        return ""
-    first = min(each["path"] for each in changed).partition("/")[0].partition("_")[2]
-    named = ", ".join(f"{each['path']} ({each['problem']})" for each in changed[:3])
-    more = f" and {len(changed) - 3:,} more" if len(changed) > 3 else ""
-    return f"Not as the run left it: {named}{more}; `workbench resume {pipeline_id} --from {first}` makes it anew"
 
 
 def _publication(document: Mapping[str, Any]) -> list[Text]:

@@ -1,4 +1,4 @@
-"""Has the Spark Connect server that SPARK_REMOTE names answer a query.
+"""Has a Spark Connect server answer a query.
 
 Runs as a script, in a process that can be given up on: a Spark Connect client waits for its server without a limit.
 """

@@ -62,3 +62,13 @@ def _problem(path: Path, artefact: Artefact, written_ns: int) -> str:
 @lru_cache(maxsize=1024)
 def _sha256(path: Path, _modified_ns: int, _inode: int) -> str:
     return sha256_of(path)
+
+
+def changed_files_text(pipeline_id: str, changed: Sequence[Mapping[str, str]]) -> str:
+    """Name the files that are no longer as the run left them, the first three of them; empty when there is none."""
+    if not changed:
+        return ""
+    first = min(each["path"] for each in changed).partition("/")[0].partition("_")[2]
+    named = ", ".join(f"{each['path']} ({each['problem']})" for each in changed[:3])
+    more = f" and {len(changed) - 3:,} more" if len(changed) > 3 else ""
+    return f"Not as the run left it: {named}{more}; `workbench resume {pipeline_id} --from {first}` makes it anew"

@@ -15,6 +15,7 @@ from plotly.graph_objects import Figure
 from sqlalchemy import Engine
 
 from pipeline_lib.settings import Settings
+from pipeline_lib.tracking.changed_files import changed_files_text
 from pipeline_lib.web.actions import Actions
 from pipeline_lib.web.views import run_view
 
@@ -53,6 +54,7 @@ def templates() -> Environment:
         "shown": value_text,
         "change": change_text,
     }
+    environment.globals["changed_files_text"] = changed_files_text
     environment.globals |= {"badge": badge, "plotly": PLOTLY_NAME, "plotly_styles": plotly_styles()}
     return environment
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.cli.views import changed_files_text
 from pipeline_lib.parameters import StageName
 from pipeline_lib.settings import Settings
+from pipeline_lib.tracking.changed_files import changed_files_text
 from pipeline_lib.tracking.document import run_document
 
 pytestmark = pytest.mark.promise("P20", "an export or another artefact that was edited or removed is named")
