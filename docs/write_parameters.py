@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pipeline_lib.parameters import STAGE_PARAMETERS, RunParameters, StageParameters
+from workbench.stage.parameters import STAGE_PARAMETERS, RunParameters, StageParameters
 
 PAGE = Path(__file__).with_name("parameters.md")
 _HEAD = """\
 # Parameters
 
-What a person may choose about a run. This page is written from the models in `pipeline_lib/parameters.py` by
+What a person may choose about a run. This page is written from the models in `workbench/stage/parameters.py` by
 `make docs`; change them, not it.
 
 On the command line a parameter is an option (`defect_rate` is `--defect-rate`), or `--set defect_rate=0.05`, which

@@ -14,19 +14,19 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from flows.prefect_start import flow_in_background, reach_prefect, tell_prefect_where_it_lives
-from pipeline_lib.cli.app import Following, create_cli
-from pipeline_lib.error_text import one_line
-from pipeline_lib.errors import Refused, RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.settings import Settings
+from workbench.base.error_text import one_line
+from workbench.base.errors import Refused, RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
+from workbench.base.settings import Settings
+from workbench.cli.app import Following, create_cli
+from workbench.prefect.start import flow_in_background, reach_prefect, tell_prefect_where_it_lives
+from workbench.stage.parameters import RunParameters, StageName
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from pipeline_lib.execution.resources import Resources
-    from pipeline_lib.tracking.lease import Watch
-    from pipeline_lib.tracking.runs import OwnedRun
+    from workbench.run.resources import Resources
+    from workbench.state.lease import Watch
+    from workbench.state.runs import OwnedRun
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def main() -> None:
 def check_prefect(settings: Settings) -> None:
     """Raise `ServiceUnavailable` when the Prefect that is up does not let us in."""
     tell_prefect_where_it_lives(settings)
-    from flows.prefect_api import check_access
+    from workbench.prefect.api import check_access
 
     check_access(settings)
 
@@ -56,9 +56,9 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
 
     `following` is entered with engine and id as soon as the run is recorded. Raises what ended the run.
     """
-    from pipeline_lib.execution.resources import acquired
-    from pipeline_lib.execution.reuse import on_former_clock
-    from pipeline_lib.tracking.runs import Origin, create_run
+    from workbench.run.resources import acquired
+    from workbench.run.reuse import on_former_clock
+    from workbench.state.runs import Origin, create_run
 
     moment = datetime.now(UTC)
     with flow_in_background(settings) as flow_module, acquired(settings) as resources:
@@ -73,11 +73,11 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
 
     Like `start_run`; raises `UnknownRun` and `ResumeRefused` before anything starts.
     """
-    from pipeline_lib.execution.aftermath import look_after
-    from pipeline_lib.execution.resources import acquired
-    from pipeline_lib.services import postgres
-    from pipeline_lib.tracking import database
-    from pipeline_lib.tracking.resuming import check_resumable, reopen_run
+    from workbench.run.crash_recovery import look_after
+    from workbench.run.resources import acquired
+    from workbench.services import postgres
+    from workbench.state import database
+    from workbench.state.reopening import check_resumable, reopen_run
 
     with postgres.held(settings) as url:
         engine = database.connect(url)
@@ -97,10 +97,10 @@ def _work(
 
     A signal cancels it from its first moment to its last. Raises `Refused` before it is recorded, never afterwards.
     """
-    from flows.cancellation import cancelled_by_signals
-    from pipeline_lib.execution.injection import check_notebooks
-    from pipeline_lib.execution.publisher import check_readers, publish_due
-    from pipeline_lib.tracking.lease import Watch, held_until_claimed
+    from workbench.notebook.injection import check_notebooks
+    from workbench.prefect.cancellation import cancelled_by_signals
+    from workbench.run.publisher import check_readers, publish_due
+    from workbench.state.lease import Watch, held_until_claimed
 
     check_notebooks(resources.settings.notebooks)
     check_readers(resources.engine, resources.settings.workbench_schema)
@@ -128,16 +128,16 @@ def _work_with_or_without_prefect(
     run: OwnedRun, flow_module: Future[ModuleType], resources: Resources, watch: Watch
 ) -> None:
     """Work the run as a flow of Prefect, and without Prefect when that is away (P10)."""
-    from flows import alone
+    from workbench.prefect import without_prefect
 
     try:
         flows = _loaded(flow_module, watch, run.pipeline_id)
     except ServiceUnavailable as error:
         log.warning("Prefect is away, the run goes on without it", extra={"error_type": type(error).__name__})
-        alone.work_alone(resources, run.pipeline_id, watch)
+        without_prefect.work_alone(resources, run.pipeline_id, watch)
         return
-    importlib.import_module("flows.mirror").mirror_once(resources.engine, resources.settings)
-    alone.with_or_without_prefect(flows.work_here, resources, run.pipeline_id, watch)
+    importlib.import_module("workbench.prefect.reconciliation").mirror_once(resources.engine, resources.settings)
+    without_prefect.with_or_without_prefect(flows.work_here, resources, run.pipeline_id, watch)
 
 
 def _loaded(flow_module: Future[ModuleType], watch: Watch, pipeline_id: str) -> ModuleType:
@@ -151,8 +151,8 @@ def _end_if_pending(run: OwnedRun, cancelled: bool, error: BaseException) -> Non
     """End a run that nobody has claimed; who claimed it has ended it already."""
     from sqlalchemy.exc import DBAPIError
 
-    from pipeline_lib.execution.stage_run import error_record
-    from pipeline_lib.tracking.states import RunStatus
+    from workbench.run.stage_runner import error_record
+    from workbench.state.states import RunStatus
 
     status = RunStatus.CANCELLED if cancelled else RunStatus.FAILED
     try:
@@ -183,16 +183,16 @@ def work(settings: Settings, limit: int) -> None:
     with ExitStack() as held:
         reach_prefect(settings, held, full=True)
         os.environ.update(_WORKER | {"WORKBENCH_HOME": str(settings.home)})
-        importlib.import_module("flows.worker").work(settings, limit)
+        importlib.import_module("workbench.prefect.worker").work(settings, limit)
 
 
 def serve_page(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve the page until a signal. It reaches Prefect anew for every action, so that it outlives Prefect."""
     tell_prefect_where_it_lives(settings)
-    from flows.actions import actions_on
-    from pipeline_lib.services import postgres
-    from pipeline_lib.tracking import database
-    from pipeline_lib.web.server import serve
+    from workbench.prefect.actions import actions_on
+    from workbench.services import postgres
+    from workbench.state import database
+    from workbench.web.server import serve
 
     with postgres.held(settings) as url:
         engine = database.connect(url)
@@ -208,8 +208,8 @@ def _opened(settings: Settings, engine: Engine, pipeline_id: str, stage: StageNa
 
     Its token is left out: who may step through notebooks has opened JupyterLab before.
     """
-    from pipeline_lib.cli.lab_server import lab_root, running_address
-    from pipeline_lib.execution.opening import open_copy
+    from workbench.cli.lab_server import lab_root, running_address
+    from workbench.run.debug_copy import open_copy
 
     copy = open_copy(engine, pipeline_id, stage, lab_root(settings) / "opened")
     address = running_address(settings, f"opened/{copy.name}")

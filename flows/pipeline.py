@@ -22,25 +22,25 @@ from prefect.exceptions import CancelledRun, CrashedRun, FailedRun, PrefectExcep
 from prefect.states import Cancelled, get_state_exception
 from prefect.tasks import Task, exponential_backoff
 
-from flows.cancellation import cancelled_by_signals
-from flows.form import with_fields_of
-from flows.prefect_api import FLOW
-from flows.prefect_artifacts import publish_key_figures, publish_report_links
-from flows.prefect_states import state_of
-from pipeline_lib import logs
-from pipeline_lib.errors import IllegalTransition, LeaseLost, RunCancelled
-from pipeline_lib.execution.publisher import check_readers
-from pipeline_lib.execution.resources import Resources, acquired
-from pipeline_lib.execution.reuse import on_former_clock
-from pipeline_lib.execution.stage_run import RunAtWork, is_cancelled, run_stage, worth_retrying
-from pipeline_lib.execution.work import RETRIES, RETRY_SECONDS, claimed, may_end_otherwise, work_run
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.redaction import strike_secrets_out_of
-from pipeline_lib.settings import load_settings
-from pipeline_lib.stages.chain import STAGES, Stage, stage_named
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.lease import Watch
-from pipeline_lib.tracking.runs import Origin, create_run
+from workbench.base import logs
+from workbench.base.errors import IllegalTransition, LeaseLost, RunCancelled
+from workbench.base.redaction import strike_secrets_out_of
+from workbench.base.settings import load_settings
+from workbench.prefect.api import FLOW
+from workbench.prefect.artifacts import publish_key_figures, publish_report_links
+from workbench.prefect.cancellation import cancelled_by_signals
+from workbench.prefect.flow_signature import with_fields_of
+from workbench.prefect.states import state_of
+from workbench.run.publisher import check_readers
+from workbench.run.resources import Resources, acquired
+from workbench.run.reuse import on_former_clock
+from workbench.run.stage_runner import RunAtWork, is_cancelled, run_stage, worth_retrying
+from workbench.run.work import RETRIES, RETRY_SECONDS, claimed, may_end_otherwise, work_run
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import STAGES, Stage, stage_named
+from workbench.state import queries
+from workbench.state.lease import Watch
+from workbench.state.runs import Origin, create_run
 
 log = logging.getLogger(__name__)
 _HANDED_OVER: ContextVar[tuple[Resources, Watch] | None] = ContextVar("handed_over", default=None)

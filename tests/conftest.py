@@ -19,11 +19,11 @@ from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 from sqlalchemy import Engine
 
-from pipeline_lib.services import postgres
-from pipeline_lib.services import spark as spark_service
-from pipeline_lib.services.state import has_keeper
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database
+from workbench.base.settings import Settings
+from workbench.services import postgres
+from workbench.services import spark as spark_service
+from workbench.services.service_file import has_keeper
+from workbench.state import database
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession

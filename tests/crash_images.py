@@ -25,14 +25,14 @@ from typing import Any
 
 import psycopg2
 
-from pipeline_lib.artefacts import RunFolder
-from pipeline_lib.errors import WorkbenchError
-from pipeline_lib.execution.recording import verified_manifest
-from pipeline_lib.parameters import StageName
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.services.state import has_keeper, read_live_state
-from pipeline_lib.settings import PROJECT
 from tests.faults.crash_disk import CrashDisk, check, crash_disk, mounted
+from workbench.base.errors import WorkbenchError
+from workbench.base.settings import PROJECT
+from workbench.run.completion import verified_manifest
+from workbench.services.processes import free_port
+from workbench.services.service_file import has_keeper, read_live_state
+from workbench.stage.artefacts import RunFolder
+from workbench.stage.parameters import StageName
 
 _WORKBENCH = Path(sys.executable).with_name("workbench")
 _DISK_MEBIBYTES = 4096

@@ -25,15 +25,6 @@ from pathlib import Path
 
 import pika
 
-from flows.mirror import mirror
-from flows.prefect_api import contacted
-from pipeline_lib.execution.aftermath import look_after
-from pipeline_lib.execution.cleaning import find_orphans
-from pipeline_lib.execution.publisher import publish_due
-from pipeline_lib.services import prefect, spark
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database, queries, relay
-from pipeline_lib.tracking.states import TERMINAL
 from tests.conftest import OWN_BROKER, fresh_database
 from tests.faults.bench import StartedRun, until
 from tests.faults.clock import database_with_own_clock
@@ -41,6 +32,15 @@ from tests.faults.invariants import leftovers, stored_problems
 from tests.faults.looking import row_of
 from tests.faults.stories import prefect_problems
 from tests.soak_faults import FAULTS, RUN_SECONDS, Fault, SoakBench
+from workbench.base.settings import Settings
+from workbench.prefect.api import contacted
+from workbench.prefect.reconciliation import mirror
+from workbench.run.crash_recovery import look_after
+from workbench.run.publisher import publish_due
+from workbench.run.retention import find_orphans
+from workbench.services import prefect, spark
+from workbench.state import database, queries, relay
+from workbench.state.states import TERMINAL
 
 _LEASE_SECONDS = 4
 _PREFECT_SECONDS = 60.0

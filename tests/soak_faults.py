@@ -14,16 +14,16 @@ from functools import partial
 import psutil
 from sqlalchemy import text
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.parameters import StageName
-from pipeline_lib.services.state import read_live_state, service_folder
-from pipeline_lib.stages.publication import MARTS, published_schemas
-from pipeline_lib.tracking.failpoints import FAILPOINTS, VARIABLE
-from pipeline_lib.tracking.lease import request_cancel
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.clock import DatabaseClock
 from tests.faults.publishing import reading
 from tests.integration.service_watch import keepers_below
+from workbench.data.publication import MARTS, published_schemas
+from workbench.services.service_file import read_live_state, service_folder
+from workbench.stage.artefacts import schema_of
+from workbench.stage.parameters import StageName
+from workbench.state.failpoints import FAILPOINTS, VARIABLE
+from workbench.state.lease import request_cancel
 
 RUN_SECONDS = 120.0
 _LATEST_SECONDS = 12.0

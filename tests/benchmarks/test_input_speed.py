@@ -15,9 +15,9 @@ from typing import TypeVar
 import pytest
 from faker import Faker
 
-from pipeline_lib.parameters import GenerateParameters, IngestParameters
-from pipeline_lib.stages.generate import generate
-from pipeline_lib.stages.ingest import ingest
+from pipeline_lib.generate import generate
+from pipeline_lib.ingest import ingest
+from workbench.stage.parameters import GenerateParameters, IngestParameters
 
 pytestmark = pytest.mark.benchmark
 

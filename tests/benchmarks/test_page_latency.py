@@ -17,12 +17,12 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.tracking.events import CHANNEL, Event, EventType
-from pipeline_lib.tracking.runs import OwnedRun
 from tests.web.browsing import chromium, needs_browser, tab
 from tests.web.by_hand import Worker
 from tests.web.served import Page
+from workbench.stage.parameters import StageName
+from workbench.state.events import CHANNEL, Event, EventType
+from workbench.state.runs import OwnedRun
 
 pytestmark = [pytest.mark.benchmark, needs_browser, pytest.mark.timeout(900)]
 RUNS = int(os.environ.get("RUNS", "3"))

@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.parameters import ProcessParameters
-from pipeline_lib.stages.export import Output, export
-from pipeline_lib.stages.load import load_processed
-from pipeline_lib.stages.process import process
+from pipeline_lib.export import Output, export
+from pipeline_lib.load import load_processed
+from pipeline_lib.process import process
 from tests.integration.dataset_rows import REFERENCE_TIME, SCHEMA
+from workbench.stage.artefacts import schema_of
+from workbench.stage.parameters import ProcessParameters
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.services import postgres, prefect
-from pipeline_lib.services import spark as spark_service
-from pipeline_lib.settings import PROJECT, Settings
 from tests.conftest import fresh_database
+from workbench.base.settings import PROJECT, Settings
+from workbench.services import postgres, prefect
+from workbench.services import spark as spark_service
+from workbench.stage.artefacts import RunFolder
 
 WORKBENCH = Path(sys.executable).with_name("workbench")
 RUN_SECONDS = 240
@@ -81,4 +82,4 @@ Paths = Callable[[str], Path]
 @pytest.fixture
 def path_in(completed: dict[str, Any], settings: Settings) -> Paths:
     """Return a path below the folder of the completed run."""
-    return lambda path: settings.run_folder(completed["pipeline_id"]).path / path
+    return lambda path: RunFolder(settings.home, completed["pipeline_id"]).path / path

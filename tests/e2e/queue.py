@@ -22,13 +22,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from sqlalchemy import Engine
 
-from flows.actions import ThroughPrefect
-from flows.prefect_api import DEPLOYMENT, WORK_POOL, contacted
-from pipeline_lib.services.readiness import VARIABLE, is_ready
-from pipeline_lib.settings import PROJECT, Settings
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.document import run_document
 from tests.e2e.conftest import WORKBENCH
+from workbench.base.settings import PROJECT, Settings
+from workbench.prefect.actions import ThroughPrefect
+from workbench.prefect.api import DEPLOYMENT, WORK_POOL, contacted
+from workbench.services.readiness import VARIABLE, is_ready
+from workbench.state import queries
+from workbench.state.run_document import run_document
 
 PATIENCE = 240.0
 ENDS = {"completed", "failed", "cancelled", "crashed"}

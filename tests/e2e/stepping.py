@@ -13,7 +13,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from pipeline_lib.settings import NOTEBOOKS
+from workbench.base.settings import NOTEBOOKS
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.settings import Settings
 from tests.e2e.conftest import Paths, Workbench
 from tests.e2e.recomputation import recomputed
+from workbench.base.settings import Settings
+from workbench.stage.artefacts import RunFolder
 
 CLOCK = "2026-11-01T12:00:00+00:00"
 DERIVED = (
@@ -97,7 +98,7 @@ def test_the_same_seed_and_clock_give_the_same_bytes_and_the_same_data(
     workbench: Workbench, settings: Settings
 ) -> None:
     again = [workbench.json("run", "--records", "2000", "--reference-time", CLOCK) for _ in range(2)]
-    files = [settings.run_folder(run["pipeline_id"]).path / "01_generate/records.jsonl" for run in again]
+    files = [RunFolder(settings.home, run["pipeline_id"]).path / "01_generate/records.jsonl" for run in again]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert data_of(again[0]) == data_of(again[1])
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from pipeline_lib.services.processes import accepts_connections, free_port
-from pipeline_lib.settings import NOTEBOOKS, PROJECT
 from tests.e2e.conftest import WORKBENCH, Workbench
+from workbench.base.settings import NOTEBOOKS, PROJECT
+from workbench.services.processes import accepts_connections, free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

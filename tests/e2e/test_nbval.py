@@ -13,8 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pipeline_lib.settings import NOTEBOOKS
 from tests.e2e.conftest import Workbench
+from workbench.base.settings import NOTEBOOKS
 
 pytestmark = pytest.mark.timeout(600)
 # None of this project's own options: they are made for its tests, not for what nbval makes of a cell.

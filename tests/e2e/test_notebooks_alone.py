@@ -11,10 +11,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from pipeline_lib.artefacts import sha256_of
-from pipeline_lib.settings import NOTEBOOKS
-from pipeline_lib.stages.chain import STAGES
 from tests.e2e.conftest import Workbench
+from workbench.base.settings import NOTEBOOKS
+from workbench.stage.artefacts import sha256_of
+from workbench.stage.pipeline import STAGES
 
 LOOKING_BACK = ("00_workbench.ipynb", "06_compare.ipynb", "07_kpis.ipynb")
 NO_TAG = ""

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.settings import Settings
 from tests.e2e.conftest import WORKBENCH, Workbench
+from workbench.base.settings import Settings
 
 RECORD = {"id": 1, "name": " Lamp ", "category": "b", "value": 10.005, "quantity": 3, "colour": {"name": "red"}}
 

@@ -13,10 +13,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.services.processes import free_port
 from tests.e2e.conftest import Workbench
 from tests.web.browsing import chromium, needs_browser, tab, what_is_seen
+from workbench.services.processes import free_port
+from workbench.stage.parameters import StageName
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
 WAIT = 240_000  # milliseconds; a machine that is busy takes its time

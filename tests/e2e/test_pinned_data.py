@@ -17,9 +17,9 @@ from typing import Any
 import psycopg2
 import pyarrow.parquet as pq
 
-from pipeline_lib.artefacts import schema_of, sha256_of
-from pipeline_lib.settings import Settings
 from tests.e2e.conftest import Workbench
+from workbench.base.settings import Settings
+from workbench.stage.artefacts import RunFolder, schema_of, sha256_of
 
 ARGUMENTS = ("--records", "5000", "--seed", "7", "--defect-rate", "0.05", "--reference-time", "2026-11-01T12:00:00Z")
 TABLES = ("items", "by_category", "by_country", "by_day")
@@ -42,7 +42,7 @@ PINNED = {
 
 def test_the_same_parameters_make_the_same_data_in_every_stage(elsewhere: Workbench, settings: Settings) -> None:
     run = elsewhere.json("run", *ARGUMENTS)
-    folder = settings.run_folder(run["pipeline_id"]).path
+    folder = RunFolder(settings.home, run["pipeline_id"]).path
     files = ("01_generate/records.jsonl", "02_ingest/dataset.parquet", "02_ingest/rejects.jsonl")
     found = {
         **{name: sha256_of(folder / name) for name in files},

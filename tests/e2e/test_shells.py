@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.artefacts import Manifest, sha256_of
-from pipeline_lib.parameters import StageName
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import Settings
 from tests.e2e.conftest import RUN_SECONDS, WORKBENCH, Workbench
 from tests.e2e.hostile_shell import hostile_shell
 from tests.e2e.test_pinned_data import ARGUMENTS, PINNED, exported
 from tests.integration.service_watch import keepers_below, wait_until
+from workbench.base.settings import Settings
+from workbench.services.processes import free_port
+from workbench.stage.artefacts import Manifest, sha256_of
+from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P22", "the shell's environment, the locale, the user and the path change nothing")
 SHELLS: dict[str, Callable[[Path], dict[str, str]]] = {

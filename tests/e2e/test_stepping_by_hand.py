@@ -7,9 +7,9 @@ from typing import Any
 
 import nbformat
 
-from pipeline_lib.settings import NOTEBOOKS, Settings
 from tests.e2e.conftest import Workbench
 from tests.e2e.stepping import stepping
+from workbench.base.settings import NOTEBOOKS, Settings
 
 
 def stage_of(workbench: Workbench, run_id: str, name: str) -> dict[str, Any]:

@@ -17,19 +17,19 @@ import psutil
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.services import group
-from pipeline_lib.services.log_files import LOG_BYTES
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.services.state import read_live_state
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database, queries
-from pipeline_lib.tracking.runs import OwnedRun
-from pipeline_lib.tracking.states import RunStatus
 from tests.conftest import fresh_database
 from tests.e2e.conftest import WORKBENCH, Workbench
 from tests.e2e.queue import until
 from tests.integration.service_watch import LOOPBACK, listening_addresses
 from tests.integration.test_relay import listening, received, run_with_events
+from workbench.base.settings import Settings
+from workbench.services import daemon
+from workbench.services.log_files import LOG_BYTES
+from workbench.services.processes import free_port
+from workbench.services.service_file import read_live_state
+from workbench.state import database, queries
+from workbench.state.runs import OwnedRun
+from workbench.state.states import RunStatus
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Up:
     settings: Settings
     workbench: Workbench
 
-    def component(self, name: str) -> group.ComponentState:
-        state = group.look(self.settings)
+    def component(self, name: str) -> daemon.ComponentState:
+        state = daemon.look(self.settings)
         assert state is not None, "not up"
         return next(each for each in state.components if each.name == name)
 
@@ -82,7 +82,7 @@ def up(home: Path) -> Iterator[Up]:
 
 
 def test_up_says_where_things_are_and_doing_it_again_changes_nothing(up: Up) -> None:
-    before = group.look(up.settings)
+    before = daemon.look(up.settings)
     done = up.workbench("up")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("up already\n")
@@ -91,7 +91,7 @@ def test_up_says_where_things_are_and_doing_it_again_changes_nothing(up: Up) -> 
         assert address in done.stdout
         with urllib.request.urlopen(address, timeout=10) as answer:
             assert answer.status == 200
-    assert group.look(up.settings) == before
+    assert daemon.look(up.settings) == before
 
 
 def test_doctor_tells_how_the_components_are(up: Up) -> None:
@@ -184,7 +184,7 @@ def test_nothing_outlives_the_group(up: Up, home: Path, how: str) -> None:
     second = _in(home / f"ends-by-{how}", **_services_of(up))
     done = second.workbench("up")
     assert done.returncode == 0, done.stderr
-    state = group.look(second.settings)
+    state = daemon.look(second.settings)
     assert state is not None
     assert len(second.processes()) >= 4
     if how == "down":
@@ -192,7 +192,7 @@ def test_nothing_outlives_the_group(up: Up, home: Path, how: str) -> None:
     else:
         os.kill(state.pid, signal.SIGKILL)
     until(lambda: not second.processes(), f"all have gone, but {second.processes()}", 30)
-    assert group.look(second.settings) is None
+    assert daemon.look(second.settings) is None
 
 
 def test_a_component_that_does_not_start_is_named_and_nothing_is_left_running(up: Up, home: Path) -> None:
@@ -209,6 +209,6 @@ def test_a_component_that_does_not_start_is_named_and_nothing_is_left_running(up
 def test_the_state_file_holds_no_secret(up: Up) -> None:
     spark = read_live_state(up.settings.home / "services" / "spark")
     assert spark is not None
-    stored = (up.settings.home / "services" / "up" / group.STATE).read_text("utf-8")
-    assert json.loads(stored)["phase"] == group.UP
+    stored = (up.settings.home / "services" / "up" / daemon.STATE).read_text("utf-8")
+    assert json.loads(stored)["phase"] == daemon.UP
     assert str(spark.url).partition("token=")[2] not in stored

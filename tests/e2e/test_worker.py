@@ -15,18 +15,18 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelled, Cancelling
 from sqlalchemy import text
 
-from flows.prefect_api import DEPLOYMENT, contacted
-from pipeline_lib.errors import ServiceUnavailable
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.services import prefect
-from pipeline_lib.services import spark as spark_service
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database, queries
-from pipeline_lib.tracking.waiting import WAITING_SECONDS
 from tests.conftest import fresh_database
 from tests.e2e.queue import ENDS, Queue, until
 from tests.integration.service_watch import all_gone
+from workbench.base.errors import ServiceUnavailable
+from workbench.base.settings import Settings
+from workbench.prefect.api import DEPLOYMENT, contacted
+from workbench.services import prefect
+from workbench.services import spark as spark_service
+from workbench.services.processes import free_port
+from workbench.stage.parameters import RunParameters
+from workbench.state import database, queries
+from workbench.state.run_queue import WAITING_SECONDS
 
 LONG = RunParameters(records=4_900_000)  # as many as one process generates
 

@@ -16,19 +16,19 @@ from typing import Any
 import psutil
 from sqlalchemy import Engine, select
 
-from pipeline_lib.artefacts import RunFolder
-from pipeline_lib.settings import PROJECT, Settings
-from pipeline_lib.tracking.failpoints import VARIABLE
-from pipeline_lib.tracking.models import Pipeline
-from pipeline_lib.tracking.queries import run_of_key
-from pipeline_lib.workbench.launching import STARTED_BY
 from tests.faults.looking import Row, row_of
+from workbench.base.settings import PROJECT, Settings
+from workbench.jupyter.launching import STARTED_BY
+from workbench.stage.artefacts import RunFolder
+from workbench.state.failpoints import VARIABLE
+from workbench.state.models import Pipeline
+from workbench.state.queries import run_of_key
 
 WORKBENCH = Path(sys.executable).with_name("workbench")
 MARK = "WORKBENCH_FAULT_TEST"
 PATIENCE = 150.0  # for a machine that is busy with other things; nothing waits longer than it must
 Limits = Callable[[], None] | None
-_KEEPER = "pipeline_lib.services.keeper"
+_KEEPER = "workbench.services.keeper"
 _SECRETS = ("database_url", "amqp_url", "spark_remote")
 
 
@@ -67,7 +67,7 @@ class StartedRun:
 
     @property
     def folder(self) -> RunFolder:
-        return self.bench.settings.run_folder(self.pipeline_id)
+        return RunFolder(self.bench.settings.home, self.pipeline_id)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
@@ -157,7 +157,7 @@ class Bench:
 
 
 def _program(project: Path) -> list[str | Path]:
-    return [WORKBENCH] if project == PROJECT else [sys.executable, "-m", "pipeline_lib.command"]
+    return [WORKBENCH] if project == PROJECT else [sys.executable, "-m", "workbench.command"]
 
 
 def _has_mark(process: psutil.Process, mark: str) -> bool:

@@ -19,14 +19,14 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from pipeline_lib.execution.report_summary import head_of
-from pipeline_lib.execution.resources import acquired
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.settings import PROJECT, Settings
-from pipeline_lib.stages.chain import stage_named
 from tests.conftest import OWN_POSTGRES, fresh_database
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.workshop import WorkedRun, Workshop
+from workbench.base.settings import PROJECT, Settings
+from workbench.notebook.report_summary import head_of
+from workbench.run.resources import acquired
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import stage_named
 
 REGION = "killed kernel"
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.services import postgres_server, processes
 from tests.faults.bench import until
+from workbench.services import postgres_server, processes
 
 _LIBRARIES = "usr/lib/*/faketime/libfaketime.so.1"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.execution.resources import acquired
-from pipeline_lib.services import prefect
-from pipeline_lib.settings import Settings
 from tests.conftest import fresh_database
 from tests.faults.bench import Bench
 from tests.faults.workshop import Workshop
+from workbench.base.settings import Settings
+from workbench.run.resources import acquired
+from workbench.services import prefect
 
 
 @pytest.fixture(scope="session")

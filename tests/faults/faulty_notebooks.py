@@ -9,9 +9,9 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.settings import NOTEBOOKS
-from pipeline_lib.stages.chain import stage_named
+from workbench.base.settings import NOTEBOOKS
+from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import stage_named
 
 _FAULT = "fault"
 

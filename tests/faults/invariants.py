@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from flows.mirror import mirror
-from flows.prefect_api import contacted
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.errors import WorkbenchError
-from pipeline_lib.execution.aftermath import look_after
-from pipeline_lib.execution.publisher import publish_due
-from pipeline_lib.execution.recording import verified_manifest
-from pipeline_lib.parameters import StageName
-from pipeline_lib.stages.publication import published_runs, published_schemas
-from pipeline_lib.tracking.document import run_document
-from pipeline_lib.tracking.publication_queue import pending_publications, publication_of
-from pipeline_lib.tracking.states import STAGE_DONE, TERMINAL
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.looking import Row, backends_of, events_of, row_of, run_schemas, stages_of
 from tests.faults.stories import notebook_problems, prefect_problems, replay
+from workbench.base.errors import WorkbenchError
+from workbench.data.publication import published_runs, published_schemas
+from workbench.prefect.api import contacted
+from workbench.prefect.reconciliation import mirror
+from workbench.run.completion import verified_manifest
+from workbench.run.crash_recovery import look_after
+from workbench.run.publisher import publish_due
+from workbench.stage.artefacts import RunFolder, schema_of
+from workbench.stage.parameters import StageName
+from workbench.state.publication_queue import pending_publications, publication_of
+from workbench.state.run_document import run_document
+from workbench.state.states import STAGE_DONE, TERMINAL
 
 SECONDS_AFTER = 15.0
 _BAD_STAGE = {"completed": set(), "failed": {"failed"}, "cancelled": {"cancelled", "failed"}, "crashed": {"crashed"}}
@@ -46,7 +46,7 @@ def stored_problems(bench: Bench, pipeline_id: str) -> list[str]:
     """Return what is wrong in tables, events, notebooks, reports, manifests and schemas."""
     row, stages = row_of(bench.engine, pipeline_id), stages_of(bench.engine, pipeline_id)
     events = events_of(bench.engine, pipeline_id)
-    folder = bench.settings.run_folder(pipeline_id)
+    folder = RunFolder(bench.settings.home, pipeline_id)
     return [
         *_state_problems(row, stages),
         *_event_problems(row, stages, events),
@@ -95,7 +95,7 @@ def _event_problems(row: Row, stages: Sequence[Row], events: Sequence[Row]) -> I
 
 
 def _manifest_problems(bench: Bench, pipeline_id: str, stages: Sequence[Row]) -> Iterator[str]:
-    folder = bench.settings.run_folder(pipeline_id)
+    folder = RunFolder(bench.settings.home, pipeline_id)
     for stage in stages:
         if stage["status"] not in ("completed", "reused"):
             continue

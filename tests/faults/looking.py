@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 from sqlalchemy import Engine, select, text
 
-from pipeline_lib.tracking.models import Pipeline, PipelineEvent, PipelineStage
+from workbench.state.models import Pipeline, PipelineEvent, PipelineStage
 
 Row = Mapping[str, Any]
 

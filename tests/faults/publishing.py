@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.services.postgres_server import programs
-from pipeline_lib.stages.publication import MARTS
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.publication_queue import publication_of, request_publication
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from workbench.data.publication import MARTS
+from workbench.services.postgres_server import programs
+from workbench.stage.artefacts import schema_of
+from workbench.stage.parameters import RunParameters
+from workbench.state import queries
+from workbench.state.publication_queue import publication_of, request_publication
+from workbench.state.runs import Origin, OwnedRun, create_run
 
 SCHEMA = "analytics"
 COLUMNS = "{run} as run, 7 as amount"

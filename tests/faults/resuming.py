@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import text
 
-from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.looking import events_of, stages_of
 from tests.faults.workshop import WorkedRun
+from workbench.stage.parameters import StageName
 
 CLOCK = "2026-11-01T12:00:00+00:00"
 STAGES = [stage.value for stage in StageName]

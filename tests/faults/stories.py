@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import nbformat
 
-from pipeline_lib.artefacts import RunFolder
-from pipeline_lib.execution.attempts import notebook_of, report_of
-from pipeline_lib.parameters import StageName
 from tests.faults.looking import Row
+from workbench.notebook.attempts import notebook_of, report_of
+from workbench.stage.artefacts import RunFolder
+from workbench.stage.parameters import StageName
 
 if TYPE_CHECKING:
     from tests.faults.bench import Bench

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.settings import Settings
 from tests.faults.bench import Bench, until
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import check_invariants
 from tests.faults.looking import events_of
 from tests.faults.terminals import Terminal
+from workbench.base.settings import Settings
+from workbench.stage.parameters import StageName
 
 _ENDS = {"relay": 0, "web": -signal.SIGTERM}  # uvicorn ends by the signal it was given, after its shutdown
 

@@ -6,10 +6,10 @@ import time
 
 from sqlalchemy import text
 
-from pipeline_lib.services.postgres_needs import connections_needed
 from tests.faults.bench import Bench
 from tests.faults.invariants import check_invariants
 from tests.faults.roles import administer, ordinary_role
+from workbench.services.postgres_needs import connections_needed
 
 OPEN = text("select count(*) from pg_stat_activity where usename = :user and backend_type = 'client backend'")
 

@@ -7,9 +7,9 @@ import signal
 import pytest
 from sqlalchemy import text
 
-from pipeline_lib.tracking.failpoints import FAILPOINTS
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import check_invariants
+from workbench.state.failpoints import FAILPOINTS
 
 pytestmark = pytest.mark.promise(
     "P1", "no run stays `running` longer than two leases after its owner has died, even one that never renewed"

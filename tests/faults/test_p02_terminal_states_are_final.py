@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.errors import LeaseLost
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking.crash_detection import declare_crashed, doubtful_leases, reap_patiently
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from tests.faults.looking import events_of, row_of
+from workbench.base.errors import LeaseLost
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state.crash_detection import declare_crashed, doubtful_leases, reap_patiently
+from workbench.state.runs import Origin, OwnedRun, create_run
 
 pytestmark = pytest.mark.promise("P2", "a terminal state is final; two reapers and a late finisher agree")
 ROUNDS = 200

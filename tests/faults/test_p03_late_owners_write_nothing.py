@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline_lib.execution.aftermath import look_after
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import check_invariants
 from tests.faults.looking import events_of, row_of, run_schemas, stages_of
+from workbench.run.crash_recovery import look_after
 
 pytestmark = pytest.mark.promise("P3", "an owner without its lease writes nothing")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.execution.aftermath import look_after
-from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import check_invariants
+from workbench.run.crash_recovery import look_after
+from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P4", "a run that is slow but alive is never taken for dead")
 BURNERS_PER_CORE = 2

@@ -9,16 +9,16 @@ import nbformat
 import psutil
 import pytest
 
-from pipeline_lib.execution.attempts import notebook_of
-from pipeline_lib.execution.resources import acquired
-from pipeline_lib.execution.work import execute_with_retries
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.services.state import read_live_state, service_folder
-from pipeline_lib.settings import NOTEBOOKS, Settings
 from tests.faults.cut_sessions import sessions_cut
 from tests.faults.faulty_notebooks import with_cell, with_last_cell
 from tests.faults.looking import events_of
 from tests.faults.workshop import WorkedRun, Workshop
+from workbench.base.settings import NOTEBOOKS, Settings
+from workbench.notebook.attempts import notebook_of
+from workbench.run.resources import acquired
+from workbench.run.work import execute_with_retries
+from workbench.services.service_file import read_live_state, service_folder
+from workbench.stage.parameters import RunParameters, StageName
 
 pytestmark = pytest.mark.promise("P5", "what may end otherwise is tried again, and each attempt keeps its own notebook")
 

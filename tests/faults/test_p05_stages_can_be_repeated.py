@@ -7,12 +7,12 @@ import signal
 import pytest
 from sqlalchemy import text
 
-from pipeline_lib.artefacts import Manifest, schema_of
-from pipeline_lib.execution.aftermath import look_after
-from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import check_invariants
 from tests.faults.resuming import executed
+from workbench.run.crash_recovery import look_after
+from workbench.stage.artefacts import Manifest, schema_of
+from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P5", "a stage can be run again and leaves the same artefacts and rows")
 TABLES = {

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.settings import NOTEBOOKS
 from tests.faults.bench import Bench, StartedRun
 from tests.faults.invariants import check_invariants
 from tests.faults.resuming import CLOCK, STAGES, executed, exported, ledger, resumed, statuses
 from tests.faults.workshop import Workshop
+from workbench.base.settings import NOTEBOOKS
+from workbench.stage.artefacts import schema_of
+from workbench.stage.parameters import RunParameters, StageName
 
 pytestmark = pytest.mark.promise("P6", "resume goes on at the first stage whose result does not verify, no later")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline_lib.artefacts import Manifest, schema_of
-from pipeline_lib.parameters import StageName
-from pipeline_lib.settings import PROJECT
 from tests.faults.bench import Bench, StartedRun
 from tests.faults.invariants import check_invariants
 from tests.faults.resuming import STAGES, executed, exported, ledger
+from workbench.base.settings import PROJECT
+from workbench.stage.artefacts import Manifest, schema_of
+from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P6", "a result is reused only with equal code, parameters, inputs and environment")
 OWN_RECORDS = '{"id": 1, "name": "a", "category": "A", "value": 10.0, "quantity": 2}\n'

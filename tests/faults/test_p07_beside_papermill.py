@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.settings import PROJECT
 from tests.faults.beside_papermill import comparison
 from tests.faults.workshop import Workshop
+from workbench.base.settings import PROJECT
 
 
 @pytest.mark.promise("P7", "success needs a kernel that ended well and a manifest that verifies")

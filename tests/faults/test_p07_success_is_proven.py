@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.parameters import RunParameters, StageName
 from tests.faults.faulty_notebooks import cells_around_fault, with_cell, with_last_cell
 from tests.faults.workshop import Workshop, statuses
+from workbench.stage.parameters import RunParameters, StageName
 
 pytestmark = pytest.mark.promise("P7", "success needs a kernel that ended well and a manifest that verifies")
 FEW = RunParameters(records=50)

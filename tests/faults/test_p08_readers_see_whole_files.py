@@ -16,14 +16,14 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from pipeline_lib.execution.document import NotebookDocument
-from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
-from pipeline_lib.files import written_whole
-from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import check_invariants
 from tests.integration.executing import NOTEBOOKS
+from workbench.base.files import written_whole
+from workbench.notebook.executed_notebook import NotebookDocument
+from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P8", "a reader sees an old file or a new one, whole, whatever the disk says")
 READS = 2_000

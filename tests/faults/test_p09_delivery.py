@@ -14,15 +14,15 @@ import pika
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.cli.diagnosis import diagnose
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import queries, relay
-from pipeline_lib.tracking.runs import OwnedRun
 from tests.faults.bench import until
 from tests.faults.broker import Broker, is_installed, running_broker
 from tests.faults.cutting import UnheardConfirms, cutting_proxy
 from tests.faults.writing import Writer, a_run, writing
 from tests.integration.test_relay import listening, received
+from workbench.base.settings import Settings
+from workbench.cli.doctor import diagnose
+from workbench.state import queries, relay
+from workbench.state.runs import OwnedRun
 
 pytestmark = pytest.mark.promise(
     "P9", "every state change reaches RabbitMQ at least once, in order within a run, and none that never happened"
@@ -112,7 +112,7 @@ def test_a_connection_cut_between_publish_and_confirm_loses_nothing(engine: Engi
 KILLED = """
 import os, signal, sys
 import pika, sqlalchemy
-from pipeline_lib.tracking import database, relay
+from workbench.state import database, relay
 
 engine = database.connect(sys.argv[1])
 published = []

@@ -9,15 +9,15 @@ import pika
 import pytest
 from sqlalchemy import text
 
-from pipeline_lib.execution.aftermath import look_after
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.relay import relaying
 from tests.faults.bench import Bench, until
 from tests.faults.cutting import Line, cutting_proxy
 from tests.faults.invariants import check_invariants, leftovers, stored_problems
 from tests.faults.looking import events_of
 from tests.faults.silence import silent_server
 from tests.faults.stories import prefect_problems
+from workbench.run.crash_recovery import look_after
+from workbench.state import queries
+from workbench.state.relay import relaying
 
 pytestmark = pytest.mark.promise("P10", "broker, agent or Prefect lost never changes a run's outcome")
 

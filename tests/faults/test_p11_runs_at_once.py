@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.settings import NOTEBOOKS
 from tests.faults.resuming import CLOCK, exported
 from tests.faults.workshop import WorkedRun, Workshop
+from workbench.base.settings import NOTEBOOKS
+from workbench.stage.artefacts import schema_of
+from workbench.stage.parameters import RunParameters
 
 pytestmark = pytest.mark.promise("P11", "runs at once give the same data as the same runs alone")
 SEEDS = (11, 12)

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline_lib.parameters import RunParameters, StageName
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import SECONDS_AFTER, check_invariants
 from tests.faults.workshop import Workshop, changed
+from workbench.stage.parameters import RunParameters, StageName
 
 pytestmark = pytest.mark.promise("P12", "nothing outlives its run: process, temporary folder, schema")
 DAEMONS = """
@@ -64,7 +64,7 @@ def test_a_killed_run_takes_its_kernel_and_all_its_daemons_along(bench: Bench, t
 
 
 def reaped(run: StartedRun) -> bool:
-    from pipeline_lib.execution.aftermath import look_after
+    from workbench.run.crash_recovery import look_after
 
     return bool(look_after(run.bench.engine, run.bench.settings))
 

@@ -16,15 +16,15 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from sqlalchemy import text
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.execution.report_summary import head_of
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.services.state import read_live_state
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.faulty_notebooks import cells_around_fault, with_cell
 from tests.faults.invariants import SECONDS_AFTER, check_invariants
 from tests.faults.looking import events_of
 from tests.faults.workshop import WorkedRun, Workshop
+from workbench.notebook.report_summary import head_of
+from workbench.services.service_file import read_live_state
+from workbench.stage.artefacts import schema_of
+from workbench.stage.parameters import RunParameters, StageName
 
 pytestmark = pytest.mark.promise("P13", "a deadline, or a person, ends kernel, Spark job and dbt")
 STOP_SELF = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"

@@ -14,18 +14,18 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from flows.deployment import deploy
-from flows.mirror import mirror
-from flows.prefect_api import contacted
-from pipeline_lib.execution.aftermath import look_after
-from pipeline_lib.services import prefect
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking.states import TERMINAL
-from pipeline_lib.web.access import Access
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import check_invariants
 from tests.faults.stories import prefect_problems
+from workbench.base.settings import Settings
+from workbench.prefect.api import contacted
+from workbench.prefect.deployment import deploy
+from workbench.prefect.reconciliation import mirror
+from workbench.run.crash_recovery import look_after
+from workbench.services import prefect
+from workbench.services.processes import free_port
+from workbench.state.states import TERMINAL
+from workbench.web.auth import Access
 
 pytestmark = pytest.mark.promise(
     "P14", "a run that the page has acknowledged will run or be seen as crashed; the same key is one run"

@@ -24,19 +24,19 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, sync_playwright
 from psycopg2 import sql
 
-from pipeline_lib.artefacts import RunFolder, schema_of
-from pipeline_lib.execution.report import render_report
-from pipeline_lib.execution.report_outputs import PLOTLY_MIME
-from pipeline_lib.parameters import StageName
-from pipeline_lib.services import prefect
-from pipeline_lib.services import spark as spark_service
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages.charts_output import totals_by_country
-from pipeline_lib.stages.export import Output, export
-from pipeline_lib.stages.theme import as_label
+from pipeline_lib.charts_process import totals_by_country
+from pipeline_lib.export import Output, export
 from tests import hostile
 from tests.conftest import fresh_database
 from tests.e2e.conftest import Workbench
+from workbench.base.settings import Settings
+from workbench.charts.theme import as_label
+from workbench.notebook.report import render_report
+from workbench.notebook.report_outputs import PLOTLY_MIME
+from workbench.services import prefect
+from workbench.services import spark as spark_service
+from workbench.stage.artefacts import RunFolder, schema_of
+from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P15", "every input record is accounted for: it comes out equal, or it is rejected")
 RECORDS = hostile.records()
@@ -76,7 +76,7 @@ def passage(settings: Settings, server_url: str, tmp_path_factory: pytest.TempPa
         workbench = Workbench({"WORKBENCH_HOME": str(settings.home), "DATABASE_URL": url})
         options = ("--input-file", str(source), "--max-reject-rate", "0.5", "--reference-time", hostile.REFERENCE)
         document = workbench.json("run", *options)
-        yield Passage(document, url, source, settings.run_folder(document["pipeline_id"]))
+        yield Passage(document, url, source, RunFolder(settings.home, document["pipeline_id"]))
 
 
 @pytest.fixture

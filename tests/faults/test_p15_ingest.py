@@ -17,9 +17,9 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.parameters import IngestParameters
-from pipeline_lib.stages.ingest import ingest
+from pipeline_lib.ingest import ingest
 from tests import hostile
+from workbench.stage.parameters import IngestParameters
 
 pytestmark = pytest.mark.promise("P15", "every input record is accounted for: it comes out equal, or it is rejected")
 CODECS: dict[str, Callable[[bytes], bytes]] = {

@@ -15,10 +15,6 @@ import nbformat
 import pytest
 from markupsafe import escape
 
-from flows.actions import actions_on
-from flows.prefect_api import contacted
-from pipeline_lib.execution.attempts import notebook_of, report_of
-from pipeline_lib.parameters import StageName
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import check_invariants
@@ -26,6 +22,10 @@ from tests.faults.looking import events_of, stage_of, stages_of
 from tests.faults.resuming import lease_is_over
 from tests.faults.stories import BADGES
 from tests.web.served import served
+from workbench.notebook.attempts import notebook_of, report_of
+from workbench.prefect.actions import actions_on
+from workbench.prefect.api import contacted
+from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P16", "notebook, report, database, page and Prefect tell the same story of a failure")
 SLEEP = "import time; time.sleep(600)"

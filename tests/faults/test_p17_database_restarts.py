@@ -12,19 +12,19 @@ import psutil
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.services import embedded, postgres, spark
-from pipeline_lib.services.state import State, read_live_state, service_folder
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database, queries, relay
-from pipeline_lib.tracking.crash_detection import reap
-from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.lease import held_lease
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
-from pipeline_lib.tracking.states import RunStatus
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import check_invariants
 from tests.faults.resuming import CLOCK, resumed
+from workbench.base.settings import Settings
+from workbench.services import embedded, postgres, spark
+from workbench.services.service_file import State, read_live_state, service_folder
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import database, queries, relay
+from workbench.state.crash_detection import reap
+from workbench.state.events import Event, EventType
+from workbench.state.lease import held_lease
+from workbench.state.runs import Origin, OwnedRun, create_run
+from workbench.state.states import RunStatus
 
 pytestmark = pytest.mark.promise("P17", "a database that restarts ten times without warning loses nothing acknowledged")
 RESTARTS = 10

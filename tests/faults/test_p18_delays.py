@@ -9,14 +9,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.cli.views import publication_text
-from pipeline_lib.execution import publisher
-from pipeline_lib.execution.publisher import Attempt, publish_due, publish_soon
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages.publication import MARTS
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.document import run_document
 from tests.conftest import fresh_database
 from tests.faults.bench import Bench, until
 from tests.faults.invariants import check_invariants
@@ -30,6 +22,14 @@ from tests.faults.publishing import (
     seen,
     status_of,
 )
+from workbench.base.settings import Settings
+from workbench.cli.views import publication_text
+from workbench.data.publication import MARTS
+from workbench.run import publisher
+from workbench.run.publisher import Attempt, publish_due, publish_soon
+from workbench.stage.artefacts import schema_of
+from workbench.state import queries
+from workbench.state.run_document import run_document
 
 pytestmark = pytest.mark.promise(
     "P18",

@@ -12,19 +12,6 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, text
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.errors import ServiceUnavailable
-from pipeline_lib.execution.cleaning import clean_runs
-from pipeline_lib.execution.publisher import Attempt, check_readers, publish_due, publish_soon
-from pipeline_lib.parameters import StageName
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages import marts_aside
-from pipeline_lib.stages.marts_aside import set_aside
-from pipeline_lib.stages.publication import MARTS, publish
-from pipeline_lib.tracking import database, migration, queries
-from pipeline_lib.tracking.publication_queue import pending_publications, publication_of, request_publication
-from pipeline_lib.tracking.resuming import reopen_run
-from pipeline_lib.tracking.states import RunStatus
 from tests.faults.bench import until
 from tests.faults.looking import run_schemas
 from tests.faults.publishing import (
@@ -38,6 +25,19 @@ from tests.faults.publishing import (
     started_run,
     status_of,
 )
+from workbench.base.errors import ServiceUnavailable
+from workbench.base.settings import Settings
+from workbench.data import marts_aside
+from workbench.data.marts_aside import set_aside
+from workbench.data.publication import MARTS, publish
+from workbench.run.publisher import Attempt, check_readers, publish_due, publish_soon
+from workbench.run.retention import clean_runs
+from workbench.stage.artefacts import schema_of
+from workbench.stage.parameters import StageName
+from workbench.state import database, migration, queries
+from workbench.state.publication_queue import pending_publications, publication_of, request_publication
+from workbench.state.reopening import reopen_run
+from workbench.state.states import RunStatus
 
 pytestmark = pytest.mark.promise(
     "P18",

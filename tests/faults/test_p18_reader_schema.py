@@ -8,11 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.errors import ReaderSchemaRefused
-from pipeline_lib.execution.cleaning import clean_runs
-from pipeline_lib.execution.publisher import Attempt, check_readers, publish_due
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages.publication import check_reader_schema
 from tests.faults.bench import Bench
 from tests.faults.publishing import (
     SCHEMA,
@@ -21,6 +16,11 @@ from tests.faults.publishing import (
     seen,
     status_of,
 )
+from workbench.base.errors import ReaderSchemaRefused
+from workbench.base.settings import Settings
+from workbench.data.publication import check_reader_schema
+from workbench.run.publisher import Attempt, check_readers, publish_due
+from workbench.run.retention import clean_runs
 
 pytestmark = pytest.mark.promise(
     "P18",

@@ -11,17 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.artefacts import RunFolder
-from pipeline_lib.execution import takeover
-from pipeline_lib.files import private_folder, written_whole
-from pipeline_lib.parameters import StageName
-from pipeline_lib.services import embedded, processes
-from pipeline_lib.services.group import STARTING, GroupState
-from pipeline_lib.services.identity import IDENTITY, identity_of
-from pipeline_lib.services.state import STATE, State
-from pipeline_lib.stages import processed_files
-from pipeline_lib.web.access import kept_token
 from tests.faults.crash_disk import CrashDisk, check, crash_disk, mounted
+from workbench.base.files import private_folder, written_whole
+from workbench.data import spark_files
+from workbench.run import takeover
+from workbench.services import embedded, processes
+from workbench.services.daemon import STARTING, GroupState
+from workbench.services.identity import IDENTITY, identity_of
+from workbench.services.service_file import STATE, State
+from workbench.stage.artefacts import RunFolder
+from workbench.stage.parameters import StageName
+from workbench.web.auth import kept_token
 
 pytestmark = pytest.mark.promise("P21", "the home survives a power loss at any moment")
 RUN = "20260101t000000_abcdef"
@@ -48,8 +48,8 @@ def _processed(home: Path) -> Path:
     written.mkdir(parents=True)
     pq.write_table(PART, written / "part-0.parquet")
     (written / "_SUCCESS").touch()
-    processed_files._take_over(written)
-    processed_files._put_in_place(written.parent, stage / "processed")
+    spark_files._take_over(written)
+    spark_files._put_in_place(written.parent, stage / "processed")
     return stage / "processed" / "items" / "part-00000.parquet"
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from pipeline_lib.services import prefect, prefect_server
-from pipeline_lib.services.keeper import kind_of
-from pipeline_lib.settings import Settings
 from tests.integration.service_watch import USER, keepers_below, wait_until
+from workbench.base.settings import Settings
+from workbench.services import prefect, prefect_server
+from workbench.services.keeper import kind_of
 
 pytestmark = pytest.mark.promise("P21", "the home survives a power loss at any moment")
 TOLD = "its first migration was cut off; the store is made anew"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.estimate import past_runs
-from pipeline_lib.tracking.hand_work import begin_stage, finish_stage
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
-from pipeline_lib.tracking.states import RunStatus
 from tests.faults.publishing import execute
 from tests.integration.test_runs import manifest_of
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import queries
+from workbench.state.estimate import past_runs
+from workbench.state.hand_work import begin_stage, finish_stage
+from workbench.state.runs import Origin, OwnedRun, create_run
+from workbench.state.states import RunStatus
 
 pytestmark = pytest.mark.promise("P23", "pauses and clock jumps kill no living run and hide no result")
 FUTURE = (

@@ -14,23 +14,23 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking import database, queries
-from pipeline_lib.tracking.crash_detection import reap, reap_patiently
-from pipeline_lib.tracking.lease import held_lease
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from tests.faults.bench import until
 from tests.faults.clock import DatabaseClock, database_with_own_clock
 from tests.faults.looking import row_of
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import database, queries
+from workbench.state.crash_detection import reap, reap_patiently
+from workbench.state.lease import held_lease
+from workbench.state.runs import Origin, OwnedRun, create_run
 
 pytestmark = pytest.mark.promise("P23", "pauses and clock jumps kill no living run and hide no result")
 LEASE_SECONDS = 3
 OWNER = f"""
 import sys
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.tracking import database
-from pipeline_lib.tracking.lease import held_lease
-from pipeline_lib.tracking.runs import Origin, create_run
+from workbench.stage.parameters import RunParameters
+from workbench.state import database
+from workbench.state.lease import held_lease
+from workbench.state.runs import Origin, create_run
 run = create_run(database.connect(sys.argv[1]), RunParameters(), Origin("cli"), {LEASE_SECONDS})
 run.start()
 with held_lease(run):
@@ -40,8 +40,8 @@ run.complete("output.json")
 """
 READER = """
 import sys, time
-from pipeline_lib.tracking import database
-from pipeline_lib.tracking.crash_detection import reap
+from workbench.state import database
+from workbench.state.crash_detection import reap
 engine = database.connect(sys.argv[1])
 print("looks", flush=True)
 while True:
@@ -165,7 +165,7 @@ def test_a_dead_owner_is_found_within_two_leases_however_the_databases_clock_jum
 def test_a_run_that_waits_for_a_worker_outlives_a_jump_of_the_databases_clock(
     clock: DatabaseClock, jumping: Engine
 ) -> None:
-    from pipeline_lib.tracking.waiting import cancel_waiting, keep_waiting, request_run
+    from workbench.state.run_queue import cancel_waiting, keep_waiting, request_run
 
     run = request_run(jumping, RunParameters(), Origin("page"))
     assert run is not None

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pipeline_lib.settings import PROJECT
 from tests.unit.json_files import RECORDS, REFERENCE
+from workbench.base.settings import PROJECT
 
 pytestmark = pytest.mark.promise("P24", "memory stays flat, however far a compressed input inflates")
 MEBIBYTE = 1 << 20
@@ -23,9 +23,9 @@ BOUND = 500
 PROGRAM = """
 import sys
 from pathlib import Path
-from pipeline_lib.errors import InputRejected
-from pipeline_lib.parameters import IngestParameters
-from pipeline_lib.stages.ingest import ingest
+from workbench.base.errors import InputRejected
+from workbench.stage.parameters import IngestParameters
+from pipeline_lib.ingest import ingest
 
 def peak():
     # Not ru_maxrss, which begins with what the parent had when it forked; VmHWM begins anew with the program.

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from pipeline_lib.services import embedded
-from pipeline_lib.services.log_files import LOG_BYTES, keep_small
 from tests.faults.bench import until
+from workbench.services import embedded
+from workbench.services.log_files import LOG_BYTES, keep_small
 
 pytestmark = pytest.mark.promise("P24", "memory, logs and disk are bounded whatever comes in")
 PIECE = 100_000
@@ -20,7 +20,7 @@ FLOOD = f"do $$ begin for number in 1..250 loop raise log '% %', number, repeat(
 WRITER = f"""
 import logging
 from pipeline_lib import logs
-from pipeline_lib.settings import load_settings
+from workbench.base.settings import load_settings
 logs.configure(load_settings())
 for number in range(250):
     logging.getLogger("test").info("line %d %s", number, "x" * {PIECE})

@@ -11,13 +11,13 @@ import pika
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib import logs
-from pipeline_lib.cli.diagnosis import diagnose
-from pipeline_lib.services.doctor import Finding
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import relay
 from tests.faults.bench import until
 from tests.faults.broker import Broker, is_installed, running_broker
+from workbench.base import logs
+from workbench.base.settings import Settings
+from workbench.cli.doctor import diagnose
+from workbench.services.doctor import Finding
+from workbench.state import relay
 
 
 @pytest.fixture(scope="module")

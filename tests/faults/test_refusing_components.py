@@ -12,18 +12,17 @@ import psycopg2
 import pytest
 
 from flows.bootstrap import check_prefect
-from pipeline_lib.cli.component_checks import check_page
-from pipeline_lib.cli.diagnosis import diagnose
-from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
-from pipeline_lib.execution import spark_query
-from pipeline_lib.execution.resources import acquired
-from pipeline_lib.services import postgres, prefect_server, processes
-from pipeline_lib.services.doctor import Finding
-from pipeline_lib.services.postgres_needs import check_needs, connections_needed
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import database
 from tests.faults.bench import until
 from tests.faults.roles import administer, ordinary_role
+from workbench.base.errors import InvalidSetting, ServiceUnavailable
+from workbench.base.settings import Settings
+from workbench.cli.component_checks import check_page
+from workbench.cli.doctor import diagnose
+from workbench.run.resources import acquired
+from workbench.services import postgres, prefect_server, processes, spark_query
+from workbench.services.doctor import Finding
+from workbench.services.postgres_needs import check_needs, connections_needed
+from workbench.state import database
 
 KEY = "admin:open-sesame"
 

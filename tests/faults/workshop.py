@@ -11,21 +11,21 @@ from pathlib import Path
 import nbformat
 import psutil
 
-from pipeline_lib.artefacts import RunFolder
-from pipeline_lib.errors import WorkbenchError
-from pipeline_lib.execution.attempts import notebook_of
-from pipeline_lib.execution.resources import Resources
-from pipeline_lib.execution.stage_run import RunAtWork, run_stage
-from pipeline_lib.execution.work import claimed, work_run
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages.chain import Stage
-from pipeline_lib.tracking.lease import Watch
-from pipeline_lib.tracking.runs import Origin, create_run
 from tests.faults.bench import Bench
 from tests.faults.invariants import stored_problems
 from tests.faults.looking import Row, backends_of, row_of, stage_of
 from tests.integration.executing import kernels_of_this_process
+from workbench.base.errors import WorkbenchError
+from workbench.base.settings import Settings
+from workbench.notebook.attempts import notebook_of
+from workbench.run.resources import Resources
+from workbench.run.stage_runner import RunAtWork, run_stage
+from workbench.run.work import claimed, work_run
+from workbench.stage.artefacts import RunFolder
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import Stage
+from workbench.state.lease import Watch
+from workbench.state.runs import Origin, create_run
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class WorkedRun:
 
     @property
     def folder(self) -> RunFolder:
-        return self.bench.settings.run_folder(self.pipeline_id)
+        return RunFolder(self.bench.settings.home, self.pipeline_id)
 
     def stage(self, name: StageName) -> Row:
         return stage_of(self.bench.engine, self.pipeline_id, name.value)

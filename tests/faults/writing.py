@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state.events import Event, EventType
+from workbench.state.runs import Origin, OwnedRun, create_run
 
 
 def a_run(engine: Engine) -> OwnedRun:

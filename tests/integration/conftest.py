@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.execution.outcome import NotebookOutcome
-from pipeline_lib.execution.warm import warm_kernels
-from pipeline_lib.parameters import StageName
-from pipeline_lib.services import prefect
-from pipeline_lib.settings import Settings, load_settings
-from pipeline_lib.tracking import queries
-from pipeline_lib.workbench import by_hand
-from pipeline_lib.workbench.kernel import kernel_services
 from tests.integration.executing import KERNEL_ONLY, code_runner
 from tests.integration.hand_work import finish, opened
+from workbench.base.settings import Settings, load_settings
+from workbench.jupyter import interactive_tracking
+from workbench.jupyter.kernel import kernel_services
+from workbench.kernels.kernel_pool import warm_kernels
+from workbench.notebook.results import NotebookOutcome
+from workbench.services import prefect
+from workbench.stage.parameters import StageName
+from workbench.state import queries
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -58,7 +58,7 @@ def mine(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     kernel_services.cache_clear()
     yield load_settings()
-    by_hand.leave()
+    interactive_tracking.leave()
     kernel_services().engine.dispose()
     kernel_services.cache_clear()
 

@@ -12,8 +12,8 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 from sqlalchemy import create_engine, text
 
-from pipeline_lib.stages.dbt_runner import profile_environment
-from pipeline_lib.tracking.database import sqlalchemy_url
+from workbench.data.dbt_runner import profile_environment
+from workbench.state.database import sqlalchemy_url
 
 
 def with_psycopg2(url: str, statement: str) -> Any:

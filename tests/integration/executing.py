@@ -11,12 +11,12 @@ from threading import Event
 import nbformat
 import psutil
 
-from pipeline_lib.execution.kernels import Kernels
-from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
-from pipeline_lib.execution.outcome import NotebookError, NotebookOutcome, SilentObserver
+from workbench.kernels.kernel_provisioner import Kernels
+from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.notebook.results import NotebookError, NotebookOutcome, SilentObserver
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks_for_tests"
-KERNEL_ONLY = ("pipeline_lib.execution.kernel_app",)
+KERNEL_ONLY = ("workbench.kernels.kernel_app",)
 
 
 @dataclass

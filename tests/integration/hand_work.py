@@ -8,11 +8,11 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from pipeline_lib.artefacts import Manifest, StageResult
-from pipeline_lib.parameters import STAGE_PARAMETERS, RunParameters, StageName
-from pipeline_lib.stages.generate import generate
-from pipeline_lib.stages.ingest import ingest
-from pipeline_lib.workbench.session import StageSession, open_stage
+from pipeline_lib.generate import generate
+from pipeline_lib.ingest import ingest
+from workbench.jupyter.session import StageSession, open_stage
+from workbench.stage.artefacts import Manifest, StageResult
+from workbench.stage.parameters import STAGE_PARAMETERS, RunParameters, StageName
 
 RECORDS = 5
 TABLES = {

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 
-from pipeline_lib.services.state import read_state
+from workbench.services.service_file import read_state
 
 USER = """
 import sys
 from pathlib import Path
-from pipeline_lib.services import embedded
+from workbench.services import embedded
 with embedded.held(sys.argv[1], Path(sys.argv[2])) as state:
     print(state.url, flush=True)
     sys.stdin.read()
@@ -58,7 +58,7 @@ def family_of(name: str, home: Path) -> list[psutil.Process]:
 
 def keepers_below(home: Path) -> list[psutil.Process]:
     """Return every keeper that works for this WORKBENCH_HOME."""
-    return [process for process in processes_below(home) if "pipeline_lib.services.keeper" in process.info["cmdline"]]
+    return [process for process in processes_below(home) if "workbench.services.keeper" in process.info["cmdline"]]
 
 
 def processes_below(home: Path) -> list[psutil.Process]:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking.changed_files import changed_files_text
-from pipeline_lib.tracking.document import run_document
+from workbench.base.settings import Settings
+from workbench.stage.artefacts import RunFolder
+from workbench.stage.changed_files import changed_files_text
+from workbench.stage.parameters import StageName
+from workbench.state.run_document import run_document
 
 pytestmark = pytest.mark.promise("P20", "an export or another artefact that was edited or removed is named")
 
@@ -53,7 +54,7 @@ def test_a_file_changed_after_completion_is_named(
 ) -> None:
     make, path, problem = CHANGES[change]
     assert run_document(engine, mine, completed)["changed_files"] == []
-    make(mine.run_folder(completed).path / path)
+    make(RunFolder(mine.home, completed).path / path)
     found = run_document(engine, mine, completed)["changed_files"]
     assert found == [{"path": path, "problem": problem}]
     assert changed_files_text(completed, found) == (
@@ -63,7 +64,7 @@ def test_a_file_changed_after_completion_is_named(
 
 
 def test_files_that_were_only_touched_or_copied_are_unchanged(engine: Engine, mine: Settings, completed: str) -> None:
-    folder = mine.run_folder(completed).path
+    folder = RunFolder(mine.home, completed).path
     (folder / EXPORT).touch()
     shutil.copytree(folder / "02_ingest", folder / "copy", copy_function=shutil.copyfile)
     shutil.rmtree(folder / "02_ingest")
@@ -76,9 +77,9 @@ def test_a_run_whose_folder_is_gone_names_the_first_three_files_and_counts_the_o
     mine: Settings,
     completed: str,
 ) -> None:
-    shutil.rmtree(mine.run_folder(completed).path)
+    shutil.rmtree(RunFolder(mine.home, completed).path)
     line = changed_files_text(completed, run_document(engine, mine, completed)["changed_files"])
-    first = mine.run_folder(completed).stage(StageName.GENERATE).name
+    first = RunFolder(mine.home, completed).stage(StageName.GENERATE).name
     assert line.startswith(
         f"Not as the run left it: {first}/manifest.json (missing), {first}/records.jsonl (missing), "
     )

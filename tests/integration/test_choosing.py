@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.cli.looking import chosen_run
-from pipeline_lib.cli.working import cancel
-from pipeline_lib.errors import UnknownRun
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from workbench.base.errors import UnknownRun
+from workbench.cli.commands_manage import cancel
+from workbench.cli.commands_read import chosen_run
+from workbench.stage.parameters import RunParameters
+from workbench.state import queries
+from workbench.state.runs import Origin, OwnedRun, create_run
 
 
 @pytest.fixture

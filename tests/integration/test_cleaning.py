@@ -11,20 +11,20 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from pipeline_lib.artefacts import IDENTITY, new_run_id, schema_of
-from pipeline_lib.cli.diagnosis import diagnose
-from pipeline_lib.execution.cleaning import clean_runs, find_orphans, remove_orphans, undelivered_runs
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages.schema_marker import create_schema
-from pipeline_lib.tracking import database
-from pipeline_lib.tracking.database_identity import mark_folder
-from pipeline_lib.tracking.migration import migrate
-from pipeline_lib.tracking.models import Pipeline
-from pipeline_lib.tracking.runs import OwnedRun
-from pipeline_lib.tracking.states import RunStatus
 from tests.conftest import fresh_database
 from tests.e2e.conftest import WORKBENCH
 from tests.integration.test_runs import new_run
+from workbench.base.settings import Settings
+from workbench.cli.doctor import diagnose
+from workbench.data.schema_marker import create_schema
+from workbench.run.retention import clean_runs, find_orphans, remove_orphans, undelivered_runs
+from workbench.stage.artefacts import IDENTITY, RunFolder, new_run_id, schema_of
+from workbench.state import database
+from workbench.state.database_identity import mark_folder
+from workbench.state.migration import migrate
+from workbench.state.models import Pipeline
+from workbench.state.runs import OwnedRun
+from workbench.state.states import RunStatus
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def ended(engine: Engine, settings: Settings) -> OwnedRun:
 
 def leave(engine: Engine, settings: Settings, pipeline_id: str) -> None:
     """Leave what a run leaves: a folder, a schema, and marts set aside."""
-    folder = settings.run_folder(pipeline_id)
+    folder = RunFolder(settings.home, pipeline_id)
     (folder.path / "01_generate").mkdir(parents=True)
     mark_folder(engine, folder)
     with engine.begin() as connection:
@@ -62,7 +62,7 @@ def left(engine: Engine, settings: Settings, pipeline_id: str) -> list[str]:
     with engine.connect() as connection:
         schemas = connection.execute(query, {"name": f"{schema_of(pipeline_id)}%"}).scalars()
         rows = connection.execute(text("select id from pipelines where id = :id"), {"id": pipeline_id}).scalars()
-        folder = settings.run_folder(pipeline_id).path
+        folder = RunFolder(settings.home, pipeline_id).path
         return [*schemas, *rows, *([str(folder)] if folder.exists() else [])]
 
 
@@ -91,13 +91,13 @@ def test_orphans_are_found_told_and_removed_and_nothing_else(engine: Engine, her
     known, lost = ended(engine, here), new_run_id()
     leave(engine, here, lost)
     assert find_orphans(engine, here).folders == []  # a process may be at work in it
-    rest(here.run_folder(lost).path)
+    rest(RunFolder(here.home, lost).path)
     (here.home / "runs" / "notes").mkdir()
     with engine.begin() as connection:
         connection.execute(text("create schema run_of_somebody_else"))
     found = find_orphans(engine, here)
     assert found.schemas == [schema_of(lost), f"{schema_of(lost)}_p7"]
-    assert found.folders == [here.run_folder(lost).path]
+    assert found.folders == [RunFolder(here.home, lost).path]
     told = next(each for each in diagnose(here) if each.component == "orphans")
     assert told.reachable is None
     assert "2 schemas and 1 folders" in told.detail
@@ -111,20 +111,20 @@ def test_orphans_are_found_told_and_removed_and_nothing_else(engine: Engine, her
 @pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
 def test_with_another_database_no_folder_is_an_orphan(engine: Engine, here: Settings, server_url: str) -> None:
     run = ended(engine, here)
-    rest(here.run_folder(run.pipeline_id).path)
+    rest(RunFolder(here.home, run.pipeline_id).path)
     with fresh_database(server_url) as other_url:
         other = database.connect(other_url)
         found = find_orphans(other, here)
         other.dispose()
     assert not found
-    assert found.unproven == [str(here.run_folder(run.pipeline_id).path)]
+    assert found.unproven == [str(RunFolder(here.home, run.pipeline_id).path)]
 
 
 @pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
 def test_a_copy_of_the_database_does_not_own_its_folders(engine: Engine, here: Settings) -> None:
     run, lost = ended(engine, here), new_run_id()
     leave(engine, here, lost)
-    rest(here.run_folder(lost).path)
+    rest(RunFolder(here.home, lost).path)
     with engine.begin() as connection:
         connection.execute(text("update workbench_database set place = 'where it was copied from'"))
     assert not find_orphans(engine, here)
@@ -133,27 +133,27 @@ def test_a_copy_of_the_database_does_not_own_its_folders(engine: Engine, here: S
     assert not found
     assert len(found.unproven) == 3
     assert clean_runs(engine, here, keep=0) == [run.pipeline_id]
-    assert here.run_folder(run.pipeline_id).path.exists()
+    assert RunFolder(here.home, run.pipeline_id).path.exists()
 
 
 @pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
 def test_what_bears_no_identity_is_listed_and_stays(engine: Engine, here: Settings) -> None:
     lost = new_run_id()
     leave(engine, here, lost)
-    (here.run_folder(lost).path / IDENTITY).unlink()
-    rest(here.run_folder(lost).path)
+    (RunFolder(here.home, lost).path / IDENTITY).unlink()
+    rest(RunFolder(here.home, lost).path)
     with engine.begin() as connection:
         connection.execute(text(f"comment on schema {schema_of(lost)} is null"))
     found = find_orphans(engine, here)
     assert (found.schemas, found.folders) == ([f"{schema_of(lost)}_p7"], [])
-    assert found.unproven == [schema_of(lost), str(here.run_folder(lost).path)]
+    assert found.unproven == [schema_of(lost), str(RunFolder(here.home, lost).path)]
 
 
 @pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
 def test_orphans_go_only_when_somebody_says_so(engine: Engine, here: Settings, database_url: str) -> None:
     lost = new_run_id()
     leave(engine, here, lost)
-    rest(here.run_folder(lost).path)
+    rest(RunFolder(here.home, lost).path)
     environment = {**os.environ, "DATABASE_URL": database_url, "WORKBENCH_HOME": str(here.home)}
 
     def clean(*options: str) -> subprocess.CompletedProcess[str]:
@@ -165,7 +165,7 @@ def test_orphans_go_only_when_somebody_says_so(engine: Engine, here: Settings, d
     refused = clean()
     assert refused.returncode == 2
     assert "--yes" in refused.stderr
-    assert str(here.run_folder(lost).path) in refused.stdout
+    assert str(RunFolder(here.home, lost).path) in refused.stdout
     assert len(left(engine, here, lost)) == 3
     assert clean("--yes").returncode == 0
     assert left(engine, here, lost) == []

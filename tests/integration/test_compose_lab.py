@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import yaml
 
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import PROJECT
+from workbench.base.settings import PROJECT
+from workbench.services.processes import free_port
 
 SERVICE: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text("utf-8"))["services"]["jupyterlab"]
 INSIDE = int(SERVICE["ports"][0].rpartition(":")[2])

@@ -13,12 +13,12 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from pipeline_lib.errors import InvalidSetting, ServiceUnavailable, StatementFailed
-from pipeline_lib.services import postgres
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.stages.database_errors import DRIVER_ERRORS, translated
 from tests.integration.database_drivers import make_uri, with_adbc, with_psycopg2
 from tests.integration.service_watch import wait_until
+from workbench.base.errors import InvalidSetting, ServiceUnavailable, StatementFailed
+from workbench.data.database_errors import DRIVER_ERRORS, translated
+from workbench.services import postgres
+from workbench.services.processes import free_port
 
 Ask = Callable[[str, str], Any]
 

@@ -13,14 +13,14 @@ import pytest
 from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
 
-from pipeline_lib import connection_uri
-from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
-from pipeline_lib.services import postgres
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages.load import load_processed
+from pipeline_lib.load import load_processed
 from tests.integration.database_drivers import as_dbt_does, make_uri, with_adbc, with_psycopg2, with_sqlalchemy
 from tests.integration.dataset_rows import row
 from tests.integration.test_load import RUN, processed_folder
+from workbench.base import connection_uri
+from workbench.base.errors import InvalidSetting, ServiceUnavailable
+from workbench.base.settings import Settings
+from workbench.services import postgres
 
 pytestmark = pytest.mark.promise(
     "P22", "neither the shell's environment nor a role's settings change what a run does to its data"

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.schedules import CronSchedule
 
-from flows.deployment import ENTRYPOINT, deploy, form
 from flows.pipeline import pipeline
-from flows.prefect_api import DEPLOYMENT, WORK_POOL
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.settings import PROJECT
+from workbench.base.settings import PROJECT
+from workbench.prefect.api import DEPLOYMENT, WORK_POOL
+from workbench.prefect.deployment import ENTRYPOINT, deploy, form
+from workbench.stage.parameters import RunParameters
 
 
 def test_several_workers_that_come_at_once_make_one_deployment(client: SyncPrefectClient) -> None:

@@ -9,8 +9,8 @@ import nbformat
 import papermill
 import pytest
 
-from pipeline_lib.errors import InvalidParameter, NotebookFailed, NotebookRefused
-from pipeline_lib.execution.notebook import execute_notebook
+from workbench.base.errors import InvalidParameter, NotebookFailed, NotebookRefused
+from workbench.notebook.notebook_files import execute_notebook
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks_for_tests"
 

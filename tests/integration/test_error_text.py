@@ -18,9 +18,9 @@ from pyspark.sql.connect.client.retries import DefaultPolicy
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from pipeline_lib.error_text import joined, one_line
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.tracking.outage import in_one_line
+from workbench.base.error_text import joined, one_line
+from workbench.services.processes import free_port
+from workbench.state.db_errors import in_one_line
 
 VIEWS = """
 create table sales (id int);

@@ -8,8 +8,8 @@ import os
 import nbformat
 import pytest
 
-from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
 from tests.integration.executing import NOTEBOOKS, Recorder, saved
+from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
 
 
 def test_a_good_notebook_completes_and_says_what_each_cell_did(target):

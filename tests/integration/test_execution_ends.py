@@ -8,9 +8,6 @@ from threading import Event
 import nbformat
 import pytest
 
-from pipeline_lib.execution.kernels import PlainKernels
-from pipeline_lib.execution.notebook import execute_notebook
-from pipeline_lib.execution.outcome import CellStatus, SilentObserver
 from tests.integration.executing import (
     NOTEBOOKS,
     Recorder,
@@ -19,6 +16,9 @@ from tests.integration.executing import (
     lives,
     saved,
 )
+from workbench.kernels.kernel_provisioner import PlainKernels
+from workbench.notebook.notebook_files import execute_notebook
+from workbench.notebook.results import CellStatus, SilentObserver
 
 
 def test_a_raising_cell_fails_and_the_next_is_not_run(target):

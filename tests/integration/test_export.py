@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib.artefacts import StageResult, schema_of, sha256_of
-from pipeline_lib.errors import ConservationBroken, ManifestBroken, ServiceUnavailable
-from pipeline_lib.parameters import ExportParameters
-from pipeline_lib.stages.export import Output, export
-from pipeline_lib.stages.exported_fields import FIELDS
+from pipeline_lib.export import Output, export
+from pipeline_lib.exported_fields import FIELDS
 from tests.integration.dataset_rows import HOSTILE
 from tests.integration.mart_rows import MOMENT, create_mart, mart_row
+from workbench.base.errors import ConservationBroken, ManifestBroken, ServiceUnavailable
+from workbench.stage.artefacts import StageResult, schema_of, sha256_of
+from workbench.stage.parameters import ExportParameters
 
 RUN = "20261123t083012_a1b2c3"
 ROWS = [

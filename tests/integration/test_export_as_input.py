@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.artefacts import StageResult, schema_of
-from pipeline_lib.errors import InputUnreadable
-from pipeline_lib.parameters import IngestParameters
-from pipeline_lib.stages.export import Output, export
-from pipeline_lib.stages.exported_fields import FIELDS
-from pipeline_lib.stages.ingest import ingest
+from pipeline_lib.export import Output, export
+from pipeline_lib.exported_fields import FIELDS
+from pipeline_lib.ingest import ingest
 from tests.integration.mart_rows import MOMENT, create_mart, mart_row
 from tests.unit.json_files import RECORDS, REFERENCE, ingested, rejects
+from workbench.base.errors import InputUnreadable
+from workbench.stage.artefacts import StageResult, schema_of
+from workbench.stage.parameters import IngestParameters
 
 pytestmark = pytest.mark.promise("P15", "an export is input again: the same records come out of it")
 RUN = "20261123t083012_a1b2c3"

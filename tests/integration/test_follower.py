@@ -7,11 +7,11 @@ import threading
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.cli.live import Follower
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking.runs import Origin, create_run
 from tests.integration.service_watch import wait_until
+from workbench.base.settings import Settings
+from workbench.cli.live import Follower
+from workbench.stage.parameters import RunParameters
+from workbench.state.runs import Origin, create_run
 
 
 def test_a_database_that_fails_ends_the_looking_without_a_word_and_keeps_what_was_seen(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline_lib.errors import InvalidParameter
-from pipeline_lib.parameters import GenerateParameters
-from pipeline_lib.stages.generate import generate
-from pipeline_lib.stages.generate_spark import generate_on_spark
+from pipeline_lib.generate import generate
+from pipeline_lib.generate_spark import generate_on_spark
+from workbench.base.errors import InvalidParameter
+from workbench.stage.parameters import GenerateParameters
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -14,12 +14,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
-from pipeline_lib.services import embedded
-from pipeline_lib.services.identity import IDENTITY, identity_of
-from pipeline_lib.services.postgres_sockets import SOCKET_NAME, socket_folder
-from pipeline_lib.services.state import KEEPER_LOCK, has_keeper
 from tests.integration.service_watch import wait_until
+from workbench.base.errors import InvalidSetting, ServiceUnavailable
+from workbench.services import embedded
+from workbench.services.identity import IDENTITY, identity_of
+from workbench.services.postgres_sockets import SOCKET_NAME, socket_folder
+from workbench.services.service_file import KEEPER_LOCK, has_keeper
 
 NAME = "postgres"
 pytestmark = pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")

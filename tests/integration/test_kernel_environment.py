@@ -8,10 +8,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pipeline_lib.execution.kernels import PlainKernels
-from pipeline_lib.execution.outcome import NotebookOutcome
-from pipeline_lib.execution.warm import warm_kernels
 from tests.integration.executing import KERNEL_ONLY, code_runner
+from workbench.kernels.kernel_pool import warm_kernels
+from workbench.kernels.kernel_provisioner import PlainKernels
+from workbench.notebook.results import NotebookOutcome
 
 pytestmark = pytest.mark.promise("P22", "the shell's environment, the locale, the user and the path change nothing")
 DECIMAL = "import decimal; decimal.setcontext(decimal.Context(prec=3))\n"

@@ -19,11 +19,11 @@ import nbformat
 import psutil
 import pytest
 
-from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
-from pipeline_lib.execution.warm import Nursery, NurseryFailed, WarmKernels
+from workbench.kernels.kernel_pool import Nursery, NurseryFailed, WarmKernels
+from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks_for_tests"
-MODULES = ("pipeline_lib.execution.kernel_app", "numpy.random", "faker")
+MODULES = ("workbench.kernels.kernel_app", "numpy.random", "faker")
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +166,8 @@ def test_nursery_kernels_and_their_children_die_with_a_killed_owner(tmp_path):
         """
         import sys
         from pathlib import Path
-        from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
-        from pipeline_lib.execution.warm import Nursery, WarmKernels
+        from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+        from workbench.kernels.kernel_pool import Nursery, WarmKernels
         source, folder = map(Path, sys.argv[1:])
         code = (
             "import json, os, subprocess, time, pathlib\\n"
@@ -175,7 +175,7 @@ def test_nursery_kernels_and_their_children_die_with_a_killed_owner(tmp_path):
             f"pathlib.Path({str(folder)!r}, 'pids').write_text(json.dumps([os.getpid(), os.getppid(), child.pid]))\\n"
             "time.sleep(600)"
         )
-        with Nursery.started(["pipeline_lib.execution.kernel_app"]) as nursery:
+        with Nursery.started(["workbench.kernels.kernel_app"]) as nursery:
             execute_notebook(source, folder / "n.ipynb", {"code": code}, ExecutionOptions(kernels=WarmKernels(nursery)))
         """
     )

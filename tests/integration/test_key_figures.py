@@ -9,17 +9,17 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, text
 
-from pipeline_lib.artefacts import Counted
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.services import statsd
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import migration, queries
-from pipeline_lib.tracking.document import run_document
-from pipeline_lib.tracking.metrics import Metrics
-from pipeline_lib.tracking.resuming import reopen_run
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
-from pipeline_lib.tracking.states import RunStatus, StageStatus
 from tests.integration.test_runs import manifest_of
+from workbench.base.settings import Settings
+from workbench.services import statsd
+from workbench.stage.artefacts import Counted
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import migration, queries
+from workbench.state.metrics import Metrics
+from workbench.state.reopening import reopen_run
+from workbench.state.run_document import run_document
+from workbench.state.runs import Origin, OwnedRun, create_run
+from workbench.state.states import RunStatus, StageStatus
 
 FAILURE = {"name": "TooManyRejects", "message": "258 of 1,000 records rejected"}
 KNOWN = pytest.mark.promise("P20", "what is not known is shown as not known, and what is known as it is")

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.artefacts import RunFolder
-from pipeline_lib.errors import ServiceUnavailable
-from pipeline_lib.execution.recording import complete_if_done
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking import database, queries
-from pipeline_lib.tracking.crash_detection import reap_patiently
-from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.lease import held_lease, request_cancel
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
 from tests.integration.test_runs import manifest_of, new_run, status_of
+from workbench.base.errors import ServiceUnavailable
+from workbench.run.completion import complete_if_done
+from workbench.stage.artefacts import RunFolder
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import database, queries
+from workbench.state.crash_detection import reap_patiently
+from workbench.state.events import Event, EventType
+from workbench.state.lease import held_lease, request_cancel
+from workbench.state.runs import Origin, OwnedRun, create_run
 
 
 def let_lease_run_out(run: OwnedRun) -> None:

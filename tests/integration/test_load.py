@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.artefacts import StageResult
-from pipeline_lib.errors import ConservationBroken, ServiceUnavailable
-from pipeline_lib.stages.load import load_processed, with_loaded
+from pipeline_lib.load import load_processed, with_loaded
 from tests.integration.dataset_rows import HOSTILE, SCHEMA, row
+from workbench.base.errors import ConservationBroken, ServiceUnavailable
+from workbench.stage.artefacts import StageResult
 
 RUN, OTHER = "run_20261123t083012_a1b2c3", "run_20261123t083012_ffffff"
 MONEY = pa.decimal128(18, 2)

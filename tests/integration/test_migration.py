@@ -15,12 +15,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
-from pipeline_lib.errors import MigrationNeeded, MigrationRefused, NoRunYet
-from pipeline_lib.tracking import database, migration
-from pipeline_lib.tracking.database import sqlalchemy_url
-from pipeline_lib.tracking.migration import Tables
-from pipeline_lib.tracking.models import Base
 from tests.e2e.conftest import WORKBENCH
+from workbench.base.errors import MigrationNeeded, MigrationRefused, NoRunYet
+from workbench.state import database, migration
+from workbench.state.database import sqlalchemy_url
+from workbench.state.migration import Tables
+from workbench.state.models import Base
 
 FOREIGN = "ae1027a6acf0"
 _NEW_RUN = text("""

@@ -8,14 +8,14 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelling, Crashed, Running
 from sqlalchemy import Engine, text
 
-from flows.mirror import mirror
 from flows.pipeline import pipeline
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.crash_detection import reap_patiently
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
-from pipeline_lib.tracking.states import RunStatus
-from pipeline_lib.tracking.waiting import note_flow_run, request_run
+from workbench.prefect.reconciliation import mirror
+from workbench.stage.parameters import RunParameters
+from workbench.state import queries
+from workbench.state.crash_detection import reap_patiently
+from workbench.state.run_queue import note_flow_run, request_run
+from workbench.state.runs import Origin, OwnedRun, create_run
+from workbench.state.states import RunStatus
 
 
 def _running(engine: Engine, client: SyncPrefectClient) -> tuple[OwnedRun, FlowRun]:

@@ -15,11 +15,11 @@ from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED, ISOLATION_LEVEL_
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DataError, OperationalError
 
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.errors import ManifestBroken
-from pipeline_lib.stages.marts_aside import drop_no_longer_read, set_aside
-from pipeline_lib.stages.publication import MARTS, publish, published_runs, published_schemas
 from tests.faults.bench import until
+from workbench.base.errors import ManifestBroken
+from workbench.data.marts_aside import drop_no_longer_read, set_aside
+from workbench.data.publication import MARTS, publish, published_runs, published_schemas
+from workbench.stage.artefacts import schema_of
 
 RUNS = [f"20261123t0830{number:02}_a1b2c3" for number in range(10)]
 BEGIN = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)

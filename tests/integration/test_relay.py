@@ -11,10 +11,10 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from sqlalchemy import Engine
 
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking import queries, relay
-from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import queries, relay
+from workbench.state.events import Event, EventType
+from workbench.state.runs import Origin, OwnedRun, create_run
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pipeline_lib.execution.report import render_report
-from pipeline_lib.execution.report_outputs import PLOTLY_MIME
+from workbench.notebook.report import render_report
+from workbench.notebook.report_outputs import PLOTLY_MIME
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.errors import LeaseLost, Refused, ResumeRefused, UnknownRun
-from pipeline_lib.parameters import StageName
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.resuming import check_resumable, redo_stages, reopen_run
-from pipeline_lib.tracking.runs import OwnedRun, claim_run
-from pipeline_lib.tracking.states import RunStatus, StageStatus
 from tests.integration.test_runs import manifest_of, new_run
+from workbench.base.errors import LeaseLost, Refused, ResumeRefused, UnknownRun
+from workbench.stage.parameters import StageName
+from workbench.state import queries
+from workbench.state.reopening import check_resumable, redo_stages, reopen_run
+from workbench.state.runs import OwnedRun, claim_run
+from workbench.state.states import RunStatus, StageStatus
 
 ERROR = {"name": "KernelDied", "message": "gone"}
 

@@ -10,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.artefacts import Manifest
-from pipeline_lib.errors import IllegalTransition, LeaseLost, UnknownRun
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.crash_detection import reap
-from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.lease import held_lease, request_cancel
-from pipeline_lib.tracking.runs import Origin, OwnedRun, claim_run, create_run
-from pipeline_lib.tracking.states import RunStatus, StageStatus
 from tests.faults.bench import until
+from workbench.base.errors import IllegalTransition, LeaseLost, UnknownRun
+from workbench.stage.artefacts import Manifest
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import queries
+from workbench.state.crash_detection import reap
+from workbench.state.events import Event, EventType
+from workbench.state.lease import held_lease, request_cancel
+from workbench.state.runs import Origin, OwnedRun, claim_run, create_run
+from workbench.state.states import RunStatus, StageStatus
 
 CELL = Event(EventType.CELL_STARTED, {"cell": 1}, StageName.GENERATE)
 

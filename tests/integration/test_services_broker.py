@@ -7,10 +7,10 @@ from pathlib import Path
 import pika
 import pytest
 
-from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
-from pipeline_lib.services import broker
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import Settings
+from workbench.base.errors import InvalidSetting, ServiceUnavailable
+from workbench.base.settings import Settings
+from workbench.services import broker
+from workbench.services.processes import free_port
 
 SECRET = "canary-28ee"
 

@@ -13,9 +13,6 @@ import psutil
 import psycopg2
 import pytest
 
-from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
-from pipeline_lib.services import embedded
-from pipeline_lib.services.state import STATE
 from tests.integration.service_watch import (
     all_gone,
     family_of,
@@ -25,6 +22,9 @@ from tests.integration.service_watch import (
     processes_below,
     wait_until,
 )
+from workbench.base.errors import InvalidSetting, ServiceUnavailable
+from workbench.services import embedded
+from workbench.services.service_file import STATE
 
 NAME = "postgres"
 _STOPPED_WITHIN = 15

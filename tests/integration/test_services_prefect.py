@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
-from pipeline_lib.services import prefect
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import Settings
 from tests.integration.service_watch import all_gone, family_of, listening_addresses, wait_until
+from workbench.base.errors import InvalidSetting, ServiceUnavailable
+from workbench.base.settings import Settings
+from workbench.services import prefect
+from workbench.services.processes import free_port
 
 
 @pytest.fixture(scope="module")

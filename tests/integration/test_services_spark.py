@@ -16,13 +16,6 @@ from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.session import SparkSession
 from pyspark.sql.types import StringType
 
-from pipeline_lib.errors import RunCancelled, ServiceUnavailable
-from pipeline_lib.execution.spark_access import spark_access
-from pipeline_lib.services import spark
-from pipeline_lib.services.java import bundled_java
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.services.state import read_state
-from pipeline_lib.settings import Settings
 from tests.integration.service_watch import (
     LOOPBACK,
     all_gone,
@@ -31,6 +24,13 @@ from tests.integration.service_watch import (
     other_user,
     wait_until,
 )
+from workbench.base.errors import RunCancelled, ServiceUnavailable
+from workbench.base.settings import Settings
+from workbench.kernels.spark_sessions import spark_access
+from workbench.services import spark
+from workbench.services.java import bundled_java
+from workbench.services.processes import free_port
+from workbench.services.service_file import read_state
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.services import statsd
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import Settings
+from workbench.base.settings import Settings
+from workbench.services import statsd
+from workbench.services.processes import free_port
 
 
 @pytest.fixture

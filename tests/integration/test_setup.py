@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.settings import PROJECT
 from tests.integration.company_index import company_index, make_wheel
+from workbench.base.settings import PROJECT
 
 SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
 

@@ -14,13 +14,13 @@ import pytest
 from psycopg2.extensions import parse_dsn
 from sqlalchemy import NullPool, create_engine
 
-from pipeline_lib.errors import ManifestBroken, ModelTestFailed, ServiceUnavailable
-from pipeline_lib.parameters import TransformParameters
-from pipeline_lib.stages.dbt_runner import NODES
-from pipeline_lib.stages.exported_fields import FIELDS
-from pipeline_lib.stages.publication import publish, published_runs
-from pipeline_lib.stages.transform import build_marts, mart_counts, transform
+from pipeline_lib.exported_fields import FIELDS
+from pipeline_lib.transform import build_marts, mart_counts, transform
 from tests.integration.processed_tables import create_processed_tables, in_schema
+from workbench.base.errors import ManifestBroken, ModelTestFailed, ServiceUnavailable
+from workbench.data.dbt_runner import NODES
+from workbench.data.publication import publish, published_runs
+from workbench.stage.parameters import TransformParameters
 
 SCHEMA = "run_20261123t083012_a1b2c3"
 OTHER = "run_20261123t083012_d4e5f6"
@@ -189,7 +189,7 @@ def test_two_processes_build_two_runs_at_once(database_url: str, tmp_path: Path)
     create_processed_tables(database_url, SCHEMA)
     create_processed_tables(database_url, OTHER, then="update processed_items set name = 'other'")
     program = (
-        "import sys; from pathlib import Path; from pipeline_lib.stages.transform import *; "
+        "import sys; from pathlib import Path; from pipeline_lib.transform import *; "
         "transform(sys.argv[1], sys.argv[2], Path(sys.argv[3]), TransformParameters(dbt_threads=2))"
     )
     builds = [

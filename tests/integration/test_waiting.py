@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.errors import IllegalTransition, LeaseLost
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.crash_detection import reap_patiently
-from pipeline_lib.tracking.lease import request_cancel
-from pipeline_lib.tracking.runs import Origin, claim_run, create_run
-from pipeline_lib.tracking.states import RunStatus
-from pipeline_lib.tracking.waiting import end_waiting, keep_waiting, request_run, run_with_key
+from workbench.base.errors import IllegalTransition, LeaseLost
+from workbench.stage.parameters import RunParameters
+from workbench.state import queries
+from workbench.state.crash_detection import reap_patiently
+from workbench.state.lease import request_cancel
+from workbench.state.run_queue import end_waiting, keep_waiting, request_run, run_with_key
+from workbench.state.runs import Origin, claim_run, create_run
+from workbench.state.states import RunStatus
 
 
 def test_requests_with_one_key_at_the_same_time_make_one_run(engine: Engine) -> None:

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.artefacts import StageResult, sha256_of
-from pipeline_lib.errors import LeaseLost, ManifestBroken, RunStateError
-from pipeline_lib.execution.derivation import effect_of
-from pipeline_lib.execution.recording import verified_manifest
-from pipeline_lib.parameters import StageName
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.document import run_document
-from pipeline_lib.tracking.resuming import reopen_run
-from pipeline_lib.tracking.runs import claim_run
-from pipeline_lib.tracking.states import RunStatus, StageStatus
-from pipeline_lib.workbench import by_hand
 from tests.integration.hand_work import RECORDS, finish, made, opened
+from workbench.base.errors import LeaseLost, ManifestBroken, RunStateError
+from workbench.base.settings import Settings
+from workbench.jupyter import interactive_tracking
+from workbench.run.completion import verified_manifest
+from workbench.run.derivation import effect_of
+from workbench.stage.artefacts import RunFolder, StageResult, sha256_of
+from workbench.stage.parameters import StageName
+from workbench.state import queries
+from workbench.state.reopening import reopen_run
+from workbench.state.run_document import run_document
+from workbench.state.runs import claim_run
+from workbench.state.states import RunStatus, StageStatus
 
 pytestmark = pytest.mark.promise("P20", "a completed run is never changed by hand: the cells work on a copy of it")
 FAILURE = {"name": "X", "message": "it failed"}
@@ -37,7 +37,7 @@ def stages_of(engine: Engine, pipeline_id: str) -> dict[str, str]:
 
 def everything_of(engine: Engine, mine: Settings, pipeline_id: str) -> Mapping[str, Any]:
     """Return all that is recorded of a run, what its files hold, and what its tables and readers of analytics hold."""
-    folder = mine.run_folder(pipeline_id).path
+    folder = RunFolder(mine.home, pipeline_id).path
     files = {str(path): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     with engine.connect() as connection:
         told = [
@@ -61,7 +61,7 @@ def test_a_stage_by_hand_on_the_newest_completed_run_changes_nothing_of_it(
     assert states == [("reused", False), ("reused", False), ("completed", True), ("pending", False), ("pending", False)]
     assert f"Run {session.pipeline_id} is open, by hand, a copy of run {completed}" in capsys.readouterr().out
     for stage in list(StageName)[:3]:
-        verified_manifest(mine.run_folder(session.pipeline_id), stage)
+        verified_manifest(RunFolder(mine.home, session.pipeline_id), stage)
 
 
 def test_the_next_notebook_goes_on_with_the_same_copy_to_its_end(
@@ -76,7 +76,7 @@ def test_the_next_notebook_goes_on_with_the_same_copy_to_its_end(
     document = run_document(engine, mine, copy.pipeline_id)
     assert (document["status"], document["derived_from"]) == ("completed", completed)
     assert document["parameters"]["export_format"] == "csv"
-    assert Path(document["output_file"]).is_relative_to(mine.run_folder(copy.pipeline_id).path)
+    assert Path(document["output_file"]).is_relative_to(RunFolder(mine.home, copy.pipeline_id).path)
 
 
 @pytest.mark.parametrize("chosen", [True, False], ids=["the completed run chosen", "the default choice"])
@@ -89,10 +89,10 @@ def test_all_cells_run_again_and_a_kernel_restarted_land_on_the_same_copy(
         session = opened(StageName.PROCESS, given)
         finish(session, content)
         copies.append(session.pipeline_id)
-        by_hand.leave()
+        interactive_tracking.leave()
     left = opened(StageName.TRANSFORM, given)
     assert [*copies, left.pipeline_id] == [copies[0]] * 3
-    by_hand.leave()
+    interactive_tracking.leave()
     assert stages_of(engine, copies[0])["transform"] == "cancelled"
     assert len(queries.key_figures(engine)) == 2
 
@@ -159,7 +159,7 @@ def test_a_failed_run_is_worked_on_itself_and_its_later_stages_no_longer_count(
     finish(session, "mended")
     assert stages_of(engine, completed)["transform"] == "pending"
     assert status_of(engine, completed) == "failed"
-    assert not (mine.run_folder(completed).path / "manifest.json").exists()
+    assert not (RunFolder(mine.home, completed).path / "manifest.json").exists()
 
 
 def test_a_run_that_a_process_works_is_refused(engine: Engine, mine: Settings, completed: str) -> None:
@@ -172,7 +172,7 @@ def test_a_run_that_a_process_works_is_refused(engine: Engine, mine: Settings, c
 @pytest.mark.parametrize("damage", ["file", "table"])
 def test_a_damaged_result_is_copied_into_no_run(engine: Engine, mine: Settings, completed: str, damage: str) -> None:
     if damage == "file":
-        (mine.run_folder(completed).stage(StageName.PROCESS) / "made.txt").write_text("edited")
+        (RunFolder(mine.home, completed).stage(StageName.PROCESS) / "made.txt").write_text("edited")
     else:
         with engine.begin() as connection:
             connection.execute(text(f"delete from run_{completed}.processed_items where number = 1"))
@@ -200,7 +200,7 @@ def test_seconds_by_hand_are_those_from_the_opening_cell_to_the_finishing_one(en
 def test_a_stage_by_hand_that_has_failed_stays_failed_when_its_kernel_is_left(engine: Engine, mine: Settings) -> None:
     session = opened(StageName.GENERATE)
     session._by_hand.ended(StageStatus.FAILED, "ValueError", "no such product")
-    by_hand.leave()
+    interactive_tracking.leave()
     (stage, *_) = run_document(engine, mine, session.pipeline_id)["stages"]
     assert (stage["status"], stage["error"]["name"]) == ("failed", "ValueError")
     assert "no such product" in stage["error"]["message"]
@@ -212,5 +212,5 @@ def test_a_stage_by_hand_that_has_failed_stays_failed_when_its_kernel_is_left(en
     assert ended == ["ValueError"]
     assert float(queries.run_row(engine, session.pipeline_id)["seconds_before"]) > 0
     opened(StageName.GENERATE, session.pipeline_id)
-    by_hand.leave()
+    interactive_tracking.leave()
     assert stages_of(engine, session.pipeline_id)["generate"] == "cancelled"

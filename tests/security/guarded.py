@@ -16,8 +16,8 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from pipeline_lib.services import postgres, prefect_server
-from pipeline_lib.settings import Settings
+from workbench.base.settings import Settings
+from workbench.services import postgres, prefect_server
 
 _ROLE = "canary"
 

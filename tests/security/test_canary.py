@@ -23,16 +23,16 @@ import psutil
 import psycopg2
 import pytest
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.services.readiness import VARIABLE, is_ready
-from pipeline_lib.settings import PROJECT
-from pipeline_lib.tracking.failpoints import VARIABLE as FAILPOINT
-from pipeline_lib.tracking.relay import STATUS_QUEUE
 from tests.e2e.conftest import WORKBENCH, Workbench
 from tests.faults.faulty_notebooks import with_cell
 from tests.security import guarded
 from tests.security.searching import Needles, taken_from
+from workbench.base.settings import PROJECT
+from workbench.services.processes import free_port
+from workbench.services.readiness import VARIABLE, is_ready
+from workbench.stage.parameters import StageName
+from workbench.state.failpoints import VARIABLE as FAILPOINT
+from workbench.state.relay import STATUS_QUEUE
 
 pytestmark = [
     pytest.mark.timeout(600),

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.connection_uri import hosts_of, place_of
-from pipeline_lib.credentials import check_credentials, is_loopback
-from pipeline_lib.errors import InvalidSetting
-from pipeline_lib.redaction import WELL_KNOWN
+from workbench.base.connection_uri import hosts_of, place_of
+from workbench.base.credentials import check_credentials, is_loopback
+from workbench.base.errors import InvalidSetting
+from workbench.base.redaction import WELL_KNOWN
 
 pytestmark = pytest.mark.promise(
     "S5", "passwords that everybody knows are refused off loopback, and none has a default"
@@ -115,7 +115,7 @@ def test_a_place_of_several_hosts_is_shown_with_their_ports() -> None:
 
 
 def test_settings_take_a_url_of_several_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline_lib.settings import load_settings
+    from workbench.base.settings import load_settings
 
     url = f"postgresql://u:{OWN}@127.0.0.1:5432,[2001:db8::1]:5433/x?target_session_attrs=read-write"
     monkeypatch.setenv("DATABASE_URL", url)
@@ -142,7 +142,7 @@ def test_the_command_refuses_in_one_line_before_anything_starts(name: str, url: 
     "url", ["postgresql://[::1/x", "postgresql://h/x?no=1", "postgresql://u:p@h:x/d", "postgresql://h:99999/d"]
 )
 def test_what_is_no_url_is_refused_without_being_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline_lib.settings import load_settings
+    from workbench.base.settings import load_settings
 
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(InvalidSetting, match=r"^DATABASE_URL: is no URL") as refusal:

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import PROJECT
 from tests.e2e.conftest import WORKBENCH
 from tests.integration.service_watch import LOOPBACK, listening_addresses
+from workbench.base.settings import PROJECT
+from workbench.services.processes import free_port
 
 pytestmark = pytest.mark.promise("S9", "JupyterLab keeps its token, and its kernels have no port")
 
@@ -79,7 +79,7 @@ def test_no_command_line_of_a_browser_holds_it(lab: Lab, tmp_path: Path, monkeyp
     browser.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n')
     browser.chmod(0o700)
     monkeypatch.setenv("BROWSER", str(browser))
-    code = "import sys; from pipeline_lib.cli.stepping import show_in_browser; show_in_browser(sys.argv[1])"
+    code = "import sys; from workbench.cli.commands_lab import show_in_browser; show_in_browser(sys.argv[1])"
     address = f"http://127.0.0.1:{lab.port}/lab/tree/opened/x.ipynb"
     subprocess.run([sys.executable, "-c", code, f"{address}?token={lab.token}"], check=True)
     assert (tmp_path / "asked").read_text() == f"{address}\n"

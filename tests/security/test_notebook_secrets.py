@@ -8,10 +8,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pipeline_lib import redaction
-from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
-from pipeline_lib.execution.outcome import NotebookOutcome
-from pipeline_lib.execution.report import render_report
+from workbench.base import redaction
+from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.notebook.report import render_report
+from workbench.notebook.results import NotebookOutcome
 
 pytestmark = pytest.mark.promise(
     "S2", "whatever a cell prints, shows or raises: notebook, report and error hold no secret of the kernel's"

@@ -14,17 +14,17 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from pipeline_lib import logs
-from pipeline_lib.cli.lab_server import lab_root
-from pipeline_lib.services import prefect
-from pipeline_lib.services.components import open_log
-from pipeline_lib.services.group import group_folder
-from pipeline_lib.services.state import service_folder
-from pipeline_lib.settings import Settings
-from pipeline_lib.web.access import kept_token
-from pipeline_lib.web.peers import is_ours, owner_of
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
+from workbench.base import logs
+from workbench.base.settings import Settings
+from workbench.cli.lab_server import lab_root
+from workbench.services import prefect
+from workbench.services.components import open_log
+from workbench.services.daemon import group_folder
+from workbench.services.peers import is_ours, owner_of
+from workbench.services.service_file import service_folder
+from workbench.web.auth import kept_token
 
 pytestmark = pytest.mark.promise("S8", "other users of the machine reach neither page nor Prefect nor files")
 

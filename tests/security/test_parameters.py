@@ -18,21 +18,21 @@ from nbformat.v4 import new_code_cell, new_notebook
 from prefect.exceptions import ParameterTypeError
 
 from flows.pipeline import pipeline
-from pipeline_lib.artefacts import schema_of
-from pipeline_lib.errors import InvalidParameter, UnknownRun
-from pipeline_lib.execution.kernels import Kernels
-from pipeline_lib.execution.notebook import ExecutionOptions, execute_notebook
-from pipeline_lib.execution.warm import warm_kernels
-from pipeline_lib.parameters import IngestParameters, RunParameters, StageName
-from pipeline_lib.tracking import queries
-from pipeline_lib.workbench.kernel import kernel_services
-from pipeline_lib.workbench.session import open_stage
 from tests.conftest import fresh_database
 from tests.e2e.conftest import WORKBENCH
 from tests.hostile import KEYS, TEXTS
 from tests.integration.executing import KERNEL_ONLY
 from tests.web.by_hand import Worker
 from tests.web.served import Page
+from workbench.base.errors import InvalidParameter, UnknownRun
+from workbench.jupyter.kernel import kernel_services
+from workbench.jupyter.session import open_stage
+from workbench.kernels.kernel_pool import warm_kernels
+from workbench.kernels.kernel_provisioner import Kernels
+from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.stage.artefacts import RunFolder, schema_of
+from workbench.stage.parameters import IngestParameters, RunParameters, StageName
+from workbench.state import queries
 
 pytestmark = pytest.mark.promise(
     "S13",
@@ -184,8 +184,8 @@ def test_an_id_that_leads_elsewhere_is_no_runs_id_anywhere(
     for ask in (
         lambda: queries.run_row(worker.engine, identifier),
         lambda: schema_of(identifier),
-        lambda: worker.settings.run_folder(identifier).path,
-        lambda: worker.settings.run_folder(identifier).stage(StageName.INGEST),
+        lambda: RunFolder(worker.settings.home, identifier).path,
+        lambda: RunFolder(worker.settings.home, identifier).stage(StageName.INGEST),
     ):
         with pytest.raises(UnknownRun):
             ask()

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline_lib import redaction
-from pipeline_lib.logs import JsonFormatter, ScreenFormatter
-from pipeline_lib.redaction import (
+from workbench.base import redaction
+from workbench.base.logs import JsonFormatter, ScreenFormatter
+from workbench.base.redaction import (
     WELL_KNOWN,
     keep_secrets,
     keep_secrets_of,
@@ -28,7 +28,7 @@ from pipeline_lib.redaction import (
     strike_secrets_out_of,
     without_known_secrets,
 )
-from pipeline_lib.settings import Settings
+from workbench.base.settings import Settings
 
 pytestmark = pytest.mark.promise(
     "S3", "known secrets are struck out however they are quoted, and nothing that people need is"

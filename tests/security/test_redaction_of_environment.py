@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib import redaction
-from pipeline_lib.redaction import keep_secrets_of, redacted
+from workbench.base import redaction
+from workbench.base.redaction import keep_secrets_of, redacted
 
 pytestmark = pytest.mark.promise(
     "S3", "known secrets are struck out however they are quoted, and nothing that people need is"

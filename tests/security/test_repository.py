@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.settings import PROJECT
+from workbench.base.settings import PROJECT
 
 pytestmark = pytest.mark.promise(
     "S16", "what is committed holds no secret, no path of a machine, no address; the lock has hashes"

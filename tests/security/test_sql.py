@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline_lib.settings import PROJECT
+from workbench.base.settings import PROJECT
 
 pytestmark = pytest.mark.promise("S15", "no SQL is put together from text")
 
@@ -18,7 +18,7 @@ TAKE_SQL = frozenset(
     | {"text", "literal_column", "SQL", "sql", "_run"}
 )
 # Made when the module is imported, of the names of fields that the module itself holds.
-EXCEPTIONS = ["pipeline_lib/stages/mart_records.py: cursor.execute(_RECORDS)"]
+EXCEPTIONS = ["pipeline_lib/mart_records.py: cursor.execute(_RECORDS)"]
 BUILDS = frozenset({"format", "join", "replace", "format_map"})
 
 

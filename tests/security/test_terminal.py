@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.cli import views
-from pipeline_lib.cli.event_stream import _line
-from pipeline_lib.cli.output import printable
-from pipeline_lib.tracking.models import PipelineEvent
-from pipeline_lib.workbench import panel_view
 from tests.hostile import TEXTS
+from workbench.cli import views
+from workbench.cli.event_stream import _line
+from workbench.cli.output import printable
+from workbench.jupyter import panel_view
+from workbench.state.models import PipelineEvent
 
 pytestmark = pytest.mark.promise("S12", "data show as text on terminals and in the control panel")
 

@@ -10,14 +10,14 @@ import pytest
 from pydantic import SecretStr
 from starlette.routing import Route
 
-from pipeline_lib.errors import InvalidSetting, ServiceUnavailable
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking import queries
-from pipeline_lib.web import pages, pages_changes
-from pipeline_lib.web.access import Access, kept_token
-from pipeline_lib.web.server import serve
 from tests.web.by_hand import Worker
 from tests.web.served import Page, form_token, served
+from workbench.base.errors import InvalidSetting, ServiceUnavailable
+from workbench.base.settings import Settings
+from workbench.state import queries
+from workbench.web import pages, pages_changes
+from workbench.web.auth import Access, kept_token
+from workbench.web.server import serve
 
 pytestmark = pytest.mark.promise(
     "S6", "foreign hosts and origins are refused; changes want a token; with one set nobody reads without it"

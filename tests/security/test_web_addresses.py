@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import Headers
 
-from pipeline_lib.settings import Settings
-from pipeline_lib.web.access import Access
+from workbench.base.settings import Settings
+from workbench.web.auth import Access
 
 pytestmark = pytest.mark.promise(
     "S6", "foreign hosts and origins are refused; changes want a token; with one set nobody reads without it"

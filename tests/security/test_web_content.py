@@ -13,11 +13,11 @@ import httpx
 import pytest
 from nbformat.v4 import new_output
 
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking import queries
-from pipeline_lib.tracking.runs import OwnedRun
 from tests.web.by_hand import Worker
 from tests.web.served import Page, form_token, served
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import queries
+from workbench.state.runs import OwnedRun
 
 pytestmark = pytest.mark.promise(
     "S10", "data show as text on the page; reports are shut in; files come by id only; sizes and starts have bounds"

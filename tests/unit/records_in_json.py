@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline_lib.stages.rejects import Reason, RecordRejected
-from pipeline_lib.stages.validation import Record, validate
+from pipeline_lib.rejects import Reason, RecordRejected
+from pipeline_lib.validation import Record, validate
 
 REFERENCE = datetime(2026, 11, 23, 8, tzinfo=UTC)
 GOOD = {"id": "1", "name": '"Lamp"', "category": '"A"', "value": "10.00", "quantity": "5"}

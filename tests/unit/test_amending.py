@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pipeline_lib.execution.amending import amend_after_crash
-from pipeline_lib.execution.outcome import CellStatus
+from workbench.notebook.amending import amend_after_crash
+from workbench.notebook.results import CellStatus
 
 
 def saved(path: Path, *statuses: str) -> None:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.artefacts import (
+from workbench.base.errors import ManifestBroken, UnknownRun
+from workbench.base.files import written_whole
+from workbench.stage.artefacts import (
     Manifest,
     RunFolder,
     checked_run_id,
@@ -16,9 +18,7 @@ from pipeline_lib.artefacts import (
     new_run_id,
     schema_of,
 )
-from pipeline_lib.errors import ManifestBroken, UnknownRun
-from pipeline_lib.files import written_whole
-from pipeline_lib.parameters import StageName
+from workbench.stage.parameters import StageName
 
 
 def _manifest(folder: Path) -> Manifest:

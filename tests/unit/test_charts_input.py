@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.artefacts import StageResult
-from pipeline_lib.parameters import GenerateParameters, IngestParameters
-from pipeline_lib.stages import charts_input
-from pipeline_lib.stages.generate import generate
-from pipeline_lib.stages.ingest import ingest
+from pipeline_lib import charts_input
+from pipeline_lib.generate import generate
+from pipeline_lib.ingest import ingest
+from workbench.stage.artefacts import StageResult
+from workbench.stage.parameters import GenerateParameters, IngestParameters
 
 REFERENCE = "2026-11-23T08:00:00+00:00"
 

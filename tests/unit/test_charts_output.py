@@ -11,8 +11,8 @@ import plotly.io as pio
 import polars as pl
 import pytest
 
-from pipeline_lib.stages import charts_output as charts
-from pipeline_lib.stages import theme
+from pipeline_lib import charts_process as charts
+from workbench.charts import theme
 
 FIGURES = (
     charts.percentile_curve,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.cli.options import asked_for, parameter_options
-from pipeline_lib.errors import InvalidParameter
-from pipeline_lib.parameters import RunParameters
+from workbench.base.errors import InvalidParameter
+from workbench.cli.options import asked_for, parameter_options
+from workbench.stage.parameters import RunParameters
 
 WORKBENCH = str(Path(sys.executable).with_name("workbench"))
 

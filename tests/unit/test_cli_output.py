@@ -14,11 +14,11 @@ import typer
 from rich.console import Group
 from sqlalchemy import create_engine
 
-from pipeline_lib.cli.app import _Told, _told_in_one_line
-from pipeline_lib.cli.output import print_json, write_in
-from pipeline_lib.cli.views import _files, _rejects, runs_table, show_on_terminal
-from pipeline_lib.errors import RunCancelled
-from pipeline_lib.services.processes import free_port
+from workbench.base.errors import RunCancelled
+from workbench.cli.app import _Told, _told_in_one_line
+from workbench.cli.output import print_json, write_in
+from workbench.cli.views import _files, _rejects, runs_table, show_on_terminal
+from workbench.services.processes import free_port
 
 ROW = {"pipeline_id": "20261123t083012_a1b2c3", "status": "failed", "trigger": "cli", "total_seconds": None}
 FIGURES = {**ROW, **dict.fromkeys(("records_read", "records_processed", "records_rejected"))}

@@ -33,7 +33,7 @@ def test_variables_of_python_end_no_command(name: str, tmp_path: Path) -> None:
 
 
 def test_more_open_files_are_allowed_where_the_system_lets_us() -> None:
-    show = "import resource; from pipeline_lib.command import _widen_limits; _widen_limits();"
+    show = "import resource; from workbench.command import _widen_limits; _widen_limits();"
     show += "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     command = f'ulimit -S -n 256; exec "{sys.executable}" -c "{show}"'
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline_lib.services.readiness import VARIABLE
-from pipeline_lib.settings import PROJECT, Settings
+from workbench.base.settings import PROJECT, Settings
+from workbench.services.readiness import VARIABLE
 
 FILE = PROJECT / "docker-compose.yml"
 TEXT = FILE.read_text("utf-8")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.errors import ConservationBroken
-from pipeline_lib.parameters import StageName
-from pipeline_lib.stages.conservation import check_borders
+from workbench.base.errors import ConservationBroken
+from workbench.stage.conservation import check_borders
+from workbench.stage.parameters import StageName
 
 EQUAL_AFTER_INGESTION = ("processed", "loaded", "transformed", "exported")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline_lib import errors
+from workbench.base import errors
 
 
 def _all(kind: type[errors.WorkbenchError]) -> Iterator[type[errors.WorkbenchError]]:

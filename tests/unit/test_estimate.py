@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.tracking.estimate import PastRun, estimate
-from pipeline_lib.workbench.panel_view import estimate_html
+from workbench.jupyter.panel_view import estimate_html
+from workbench.state.estimate import PastRun, estimate
 
 
 def test_without_a_past_run_there_is_no_estimate() -> None:

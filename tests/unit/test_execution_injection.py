@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pipeline_lib.errors import InvalidParameter, NotebookRefused
-from pipeline_lib.execution.injection import check_notebooks, inject, literal, prepared
-from pipeline_lib.settings import NOTEBOOKS
+from workbench.base.errors import InvalidParameter, NotebookRefused
+from workbench.base.settings import NOTEBOOKS
+from workbench.notebook.injection import check_notebooks, inject, literal, prepared
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters())
 VALUES = st.recursive(

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.cli.lab_server import WORKSPACE, lab_command
-from pipeline_lib.errors import InvalidSetting
-from pipeline_lib.files import keep, kept, made_folder, written_whole
-from pipeline_lib.services import group, processes
-from pipeline_lib.services.identity import IDENTITY, identity_of
-from pipeline_lib.services.state import KEEPER_LOCK, STATE, State, read_live_state, read_state
-from pipeline_lib.settings import Settings, load_settings
-from pipeline_lib.web.access import Access, kept_token
+from workbench.base.errors import InvalidSetting
+from workbench.base.files import keep, kept, made_folder, written_whole
+from workbench.base.settings import Settings, load_settings
+from workbench.cli.lab_server import WORKSPACE, lab_command
+from workbench.services import daemon, processes
+from workbench.services.identity import IDENTITY, identity_of
+from workbench.services.service_file import KEEPER_LOCK, STATE, State, read_live_state, read_state
+from workbench.web.auth import Access, kept_token
 
 LEFT_BY_POWER_LOSS = [b"", b"\0" * 64, b'{"keeper": 12', b"\xff\xfe\xfd"]
 pytestmark = pytest.mark.promise("P21", "the home survives a power loss at any moment")
@@ -40,10 +40,10 @@ def test_a_state_of_another_version_is_understood_as_far_as_it_goes(tmp_path: Pa
 @damaged
 def test_a_group_whose_state_cannot_be_read_counts_as_down(tmp_path: Path, content: bytes) -> None:
     settings = Settings(_env_file=None, workbench_home=tmp_path)
-    folder = group.group_folder(settings)
-    for name in (group.LOCK, group.STATE):
+    folder = daemon.group_folder(settings)
+    for name in (daemon.LOCK, daemon.STATE):
         (folder / name).write_bytes(content)
-    assert group.look(settings) is None
+    assert daemon.look(settings) is None
 
 
 @damaged

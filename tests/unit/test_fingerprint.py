@@ -8,20 +8,20 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pipeline_lib.execution.fingerprint import Code, files_behind
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.settings import PROJECT
-from pipeline_lib.stages.chain import stage_named
+from workbench.base.settings import PROJECT
+from workbench.run.fingerprint import Code, files_behind
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import stage_named
 
 GENERATE = stage_named(StageName.GENERATE)
-IMPORT = "from pipeline_lib.stages.generate import generate"
+IMPORT = "from pipeline_lib.generate import generate"
 
 
 @pytest.mark.parametrize("cell", [IMPORT, f"%time {IMPORT}", f"!ls\n{IMPORT}", f"%matplotlib inline\n{IMPORT}\n?x"])
 def test_magics_hide_no_module_and_cost_no_stage(tmp_path: Path, cell: str) -> None:
     nbformat.write(new_notebook(cells=[new_code_cell(cell)]), tmp_path / GENERATE.notebook)
     modules = {str(path.relative_to(PROJECT)) for path in files_behind(GENERATE, tmp_path) if path.suffix == ".py"}
-    expected = set() if cell.startswith("%time") else {"pipeline_lib/stages/generate.py"}
+    expected = set() if cell.startswith("%time") else {"pipeline_lib/generate.py"}
     assert expected <= modules
     assert set(Code.as_it_is(tmp_path).fingerprint(GENERATE, RunParameters(), {})) == {
         "code", "parameters", "inputs", "environment",

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.errors import InvalidParameter
-from pipeline_lib.parameters import GenerateParameters, IngestParameters
-from pipeline_lib.stages import blocks
-from pipeline_lib.stages.blocks import block_count, make_block
-from pipeline_lib.stages.defects import DefectKind
-from pipeline_lib.stages.generate import first_lines, generate, is_distributed, vocabulary_sample, write_blocks
-from pipeline_lib.stages.ingest import ingest
+from pipeline_lib import record_blocks
+from pipeline_lib.defects import DefectKind
+from pipeline_lib.generate import first_lines, generate, is_distributed, vocabulary_sample, write_blocks
+from pipeline_lib.ingest import ingest
+from pipeline_lib.record_blocks import block_count, make_block
+from workbench.base.errors import InvalidParameter
+from workbench.stage.parameters import GenerateParameters, IngestParameters
 
 REFERENCE = "2026-11-23T08:00:00.250000+00:00"
 
@@ -46,7 +46,7 @@ def test_the_same_parameters_make_the_same_bytes_and_another_seed_others(tmp_pat
 @pytest.mark.parametrize("hash_seed", ["0", "77"])
 def test_another_process_makes_the_same_bytes(hash_seed: str, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from pipeline_lib.stages.generate import *;"
+        "import sys; from pathlib import Path; from pipeline_lib.generate import *;"
         f"generate(GenerateParameters(records=500, defect_rate=0.2, reference_time={REFERENCE!r}), Path(sys.argv[1]))"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "other")]
@@ -59,7 +59,7 @@ def test_another_process_makes_the_same_bytes(hash_seed: str, tmp_path: Path) ->
 def test_the_order_in_which_blocks_are_made_makes_no_difference(
     input_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_RECORDS", 300)
+    monkeypatch.setattr(record_blocks, "BLOCK_RECORDS", 300)
     chosen = parameters(input_format=input_format, defect_rate=0.15)
     forwards = generated(tmp_path, input_format=input_format, defect_rate=0.15)
     made = {number: make_block(chosen, number) for number in reversed(range(block_count(chosen.records)))}
@@ -108,7 +108,7 @@ def test_every_locale_passes_ingestion(locale: str, tmp_path: Path) -> None:
 def test_every_defect_is_rejected_for_its_own_reason_or_repaired(
     input_format: str, rate: float, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_RECORDS", block)
+    monkeypatch.setattr(record_blocks, "BLOCK_RECORDS", block)
     made = generate(parameters(input_format=input_format, defect_rate=rate, records=4_200), tmp_path)
     (name,) = made.files
     read = ingest(

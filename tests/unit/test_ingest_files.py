@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib.errors import InputUnreadable
-from pipeline_lib.stages import reading
+from pipeline_lib import input_file
 from tests.unit.json_files import LINES, RECORDS, ids, ingested, rejects
+from workbench.base.errors import InputUnreadable
 
 SHAPES = {
     "lines": LINES + b"\n",
@@ -48,14 +48,14 @@ def test_every_shape_gives_the_same_records(shape: str, tmp_path: Path) -> None:
 def test_where_chunks_are_cut_makes_no_difference(
     shape: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "CHUNK_BYTES", size)
-    monkeypatch.setattr(reading, "_PIECES", dict.fromkeys(reading._PIECES, size))
+    monkeypatch.setattr(input_file, "CHUNK_BYTES", size)
+    monkeypatch.setattr(input_file, "_PIECES", dict.fromkeys(input_file._PIECES, size))
     assert ingested(tmp_path, SHAPES[shape]).counts["rejected"] == 0
     assert ids(tmp_path) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
-@pytest.mark.parametrize("zeros", [1, *reading._PIECES.values(), 20_000, 100_000])
+@pytest.mark.parametrize("zeros", [1, *input_file._PIECES.values(), 20_000, 100_000])
 def test_zeros_between_compressed_members_and_after_them_hide_no_record(
     compress: Callable[[bytes], bytes], zeros: int, tmp_path: Path
 ) -> None:
@@ -171,7 +171,7 @@ def test_raw_text_is_cut_at_2000_characters_and_kept_printable(tmp_path: Path) -
 def test_the_raw_text_of_all_rejects_together_is_bounded_and_each_is_still_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline_lib.stages.rejects.RAW_TOTAL", 10_000)
+    monkeypatch.setattr("pipeline_lib.rejects.RAW_TOTAL", 10_000)
     lines = [b'{"%s": 1, "id": 1, "id": 2}' % (b"k" * 5_000), *[b'{"id": %d, "%s' % (n, b"x" * 990) for n in range(98)]]
     ingested(tmp_path, LINES + b"\n" + b"\n".join(lines))
     kept = rejects(tmp_path)
@@ -197,7 +197,7 @@ def test_lines_and_elements_of_ten_megabytes_pass(tmp_path: Path) -> None:
 def test_a_record_longer_than_the_limit_is_refused_in_flat_memory(
     is_array: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 1 << 10)
+    monkeypatch.setattr(input_file, "CHUNK_BYTES", 1 << 10)
     for module in ("elements", "splitting"):
         monkeypatch.setattr(f"pipeline_lib.stages.{module}.MAX_RECORD_BYTES", 1 << 14)
         monkeypatch.setattr(f"pipeline_lib.stages.{module}.KEPT_BYTES", 1 << 8)

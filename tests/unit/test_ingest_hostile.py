@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline_lib.stages.rejects import Reason
+from pipeline_lib.rejects import Reason
 from tests.unit.records_in_json import accepted, record, refusal
 
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib.artefacts import Counted
-from pipeline_lib.errors import InputEmpty, InputUnreadable, InvalidParameter, TooManyRejects
-from pipeline_lib.parameters import IngestParameters
-from pipeline_lib.stages.dataset import DATASET_SCHEMA, read_head
-from pipeline_lib.stages.ingest import ingest, input_of
-from pipeline_lib.stages.rejects import read_rejects
+from pipeline_lib.dataset import DATASET_SCHEMA, read_head
+from pipeline_lib.ingest import ingest, input_of
+from pipeline_lib.rejects import read_rejects
 from tests.unit.json_files import LINES, RECORDS, REFERENCE, ingested, rejects
+from workbench.base.errors import InputEmpty, InputUnreadable, InvalidParameter, TooManyRejects
+from workbench.stage.artefacts import Counted
+from workbench.stage.parameters import IngestParameters
 
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b" \n\r\n\t", b"[]", b"[ \n ]", gzip.compress(b"", mtime=0)])

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib.errors import InputEmpty
-from pipeline_lib.stages import reading
+from pipeline_lib import input_file
 from tests.unit.json_files import LINES, RECORDS, ids, ingested, rejects
+from workbench.base.errors import InputEmpty
 
 MARK = b"\xef\xbb\xbf"
 
@@ -58,11 +58,11 @@ TOGETHER = {
 
 
 @pytest.mark.parametrize("parts", TOGETHER)
-@pytest.mark.parametrize("size", [5, 64, reading.CHUNK_BYTES])
+@pytest.mark.parametrize("size", [5, 64, input_file.CHUNK_BYTES])
 def test_all_records_of_files_put_together_are_read(
     parts: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "CHUNK_BYTES", size)
+    monkeypatch.setattr(input_file, "CHUNK_BYTES", size)
     assert ingested(tmp_path, TOGETHER[parts]).counts == {"read": 5, "ingested": 5, "rejected": 0}
     assert ids(tmp_path) == [0, 1, 2, 3, 4]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.errors import InputRejected, InputUnreadable, NothingAccepted, TooManyRejects
 from tests.unit.json_files import LINES, ingested, rejects
+from workbench.base.errors import InputRejected, InputUnreadable, NothingAccepted, TooManyRejects
 
 FOREIGN = [{"sku": f"A-{number}", "price": 9.5, "api_key": "canary-71f0", "tags": ["x"]} for number in range(40)]
 SECRET = "canary-5b1e9d"

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.stages.rejects import RecordRejected
-from pipeline_lib.stages.screening import frame_of, screen
-from pipeline_lib.stages.uniqueness import DENSE_IDS, SeenIds
-from pipeline_lib.stages.validation import validate
+from pipeline_lib.fast_validation import frame_of, screen
+from pipeline_lib.rejects import RecordRejected
+from pipeline_lib.uniqueness import DENSE_IDS, SeenIds
+from pipeline_lib.validation import validate
 
 REFERENCE = datetime(2026, 11, 23, 8, tzinfo=UTC)
 

@@ -9,18 +9,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline_lib.artefacts import RunFolder, sha256_of
-from pipeline_lib.cli.options import asked_for
-from pipeline_lib.errors import InvalidParameter
-from pipeline_lib.execution.injection import inject, read_notebook
-from pipeline_lib.execution.proof import inputs_of
-from pipeline_lib.parameters import IngestParameters, RunParameters, StageName
-from pipeline_lib.settings import NOTEBOOKS
-from pipeline_lib.stages.dataset import DATASET, read_head
-from pipeline_lib.stages.ingest import ingest, input_of
-from pipeline_lib.stages.rejects import read_rejects
-from pipeline_lib.web.form import refusals
+from pipeline_lib.dataset import DATASET, read_head
+from pipeline_lib.ingest import ingest, input_of
+from pipeline_lib.rejects import read_rejects
 from tests.unit.json_files import LINES, REFERENCE
+from workbench.base.errors import InvalidParameter
+from workbench.base.settings import NOTEBOOKS
+from workbench.cli.options import asked_for
+from workbench.notebook.injection import inject, read_notebook
+from workbench.run.verification import inputs_of
+from workbench.stage.artefacts import RunFolder, sha256_of
+from workbench.stage.parameters import IngestParameters, RunParameters, StageName
+from workbench.web.form import refusals
 
 pytestmark = pytest.mark.promise("P22", "an input file is read by any path, or its path is refused at once")
 NAMES = [

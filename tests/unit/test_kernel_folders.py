@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.execution.kernel_folders import remove_kernel_folder, remove_orphaned_folders
-from pipeline_lib.services import locks
+from workbench.kernels.kernel_folders import remove_kernel_folder, remove_orphaned_folders
+from workbench.services import locks
 
 
 def dead() -> int:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
-from pipeline_lib.cli.lab_saving import drop_outputs
-from pipeline_lib.cli.lab_server import WORKSPACE, lab_command, lab_environment, lab_root
-from pipeline_lib.settings import NOTEBOOKS, Settings
+from workbench.base.settings import NOTEBOOKS, Settings
+from workbench.cli.lab_saving import drop_outputs
+from workbench.cli.lab_server import WORKSPACE, lab_command, lab_environment, lab_root
 
 
 def settings_in(home: Path) -> Settings:
@@ -101,6 +101,6 @@ def test_a_copy_keeps_what_its_cells_showed(tmp_path: Path) -> None:
 
 
 def test_our_notebooks_name_the_kernel_that_the_workbench_offers() -> None:
-    offered = json.loads((NOTEBOOKS.parent / "pipeline_lib/cli/lab_assets/kernels/python3/kernel.json").read_text())
+    offered = json.loads((NOTEBOOKS.parent / "workbench/cli/lab_assets/kernels/python3/kernel.json").read_text())
     for path in NOTEBOOKS.glob("*.ipynb"):
         assert json.loads(path.read_text())["metadata"]["kernelspec"]["display_name"] == offered["display_name"]

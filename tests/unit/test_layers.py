@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline_lib.settings import PROJECT
+from workbench.base.settings import PROJECT
 
 SOURCES = sorted(
     path for folder in ("pipeline_lib", "flows", "tests", "docs") for path in (PROJECT / folder).rglob("*.py")

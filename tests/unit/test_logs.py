@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.logs import JsonFormatter, in_run
-from pipeline_lib.redaction import redacted
-from pipeline_lib.settings import Settings
+from workbench.base.logs import JsonFormatter, in_run
+from workbench.base.redaction import redacted
+from workbench.base.settings import Settings
 
 
 def _line(message: str, *arguments: Any, exc_info: Any = None, **extra: Any) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def test_a_log_file_that_takes_no_more_is_told_once_in_one_line(tmp_path: Path) 
     program = """if True:
         import logging
         from pipeline_lib import logs
-        from pipeline_lib.settings import load_settings
+        from workbench.base.settings import load_settings
         logs.configure(load_settings())
         for number in range(5):
             logging.getLogger("test").info("line %d %s", number, "x" * 10_000)

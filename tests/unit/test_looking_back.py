@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from pipeline_lib.workbench.looking_back import figures_table, summed_up
-from pipeline_lib.workbench.panel_view import _NUMBER, history_html
+from workbench.jupyter.history import figures_table, summed_up
+from workbench.jupyter.panel_view import _NUMBER, history_html
 
 COUNTED = ("records_read", "records_processed", "records_rejected")
 

@@ -9,9 +9,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from pipeline_lib.parameters import STAGE_PARAMETERS, StageParameters
-from pipeline_lib.settings import NOTEBOOKS
-from pipeline_lib.stages.chain import STAGES, Stage
+from workbench.base.settings import NOTEBOOKS
+from workbench.stage.parameters import STAGE_PARAMETERS, StageParameters
+from workbench.stage.pipeline import STAGES, Stage
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 

@@ -13,14 +13,14 @@ from prefect import flow
 from pydantic import Field
 from typer.testing import CliRunner
 
-from flows.deployment import form
-from flows.form import with_fields_of
-from pipeline_lib.cli.options import parameter_options
-from pipeline_lib.parameters import GenerateParameters, RunParameters
-from pipeline_lib.settings import NOTEBOOKS
-from pipeline_lib.web.form import form_groups
-from pipeline_lib.workbench.form import run_form
 from tests.unit.test_notebooks import check_parameters_cell
+from workbench.base.settings import NOTEBOOKS
+from workbench.cli.options import parameter_options
+from workbench.jupyter.form import run_form
+from workbench.prefect.deployment import form
+from workbench.prefect.flow_signature import with_fields_of
+from workbench.stage.parameters import GenerateParameters, RunParameters
+from workbench.web.form import form_groups
 
 WORDS = "how many pieces a record may be cut into"
 Pieces = Annotated[int, Field(ge=1, le=9, description=WORDS)]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.stages.mart_records import iso_8601
-from pipeline_lib.stages.process import partitions_for
-from pipeline_lib.stages.spark_progress import TaskShare
+from pipeline_lib.mart_records import iso_8601
+from pipeline_lib.process import partitions_for
+from workbench.data.spark_progress import TaskShare
 
 
 @pytest.mark.parametrize(

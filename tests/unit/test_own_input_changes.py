@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pipeline_lib.artefacts import StageResult, sha256_of
-from pipeline_lib.errors import InputUnreadable
-from pipeline_lib.parameters import GenerateParameters, IngestParameters, RunParameters, StageName
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages import reading
-from pipeline_lib.stages.ingest import ingest
-from pipeline_lib.stages.progress import Progress
-from pipeline_lib.workbench.kernel import KernelServices
-from pipeline_lib.workbench.session import HEADLESS, StageSession, as_the_run_has_it
+from pipeline_lib import input_file
+from pipeline_lib.ingest import ingest
 from tests.unit.json_files import LINES, REFERENCE
+from workbench.base.errors import InputUnreadable
+from workbench.base.settings import Settings
+from workbench.jupyter.kernel import KernelServices
+from workbench.jupyter.session import HEADLESS, StageSession, as_the_run_has_it
+from workbench.stage.artefacts import StageResult, sha256_of
+from workbench.stage.parameters import GenerateParameters, IngestParameters, RunParameters, StageName
+from workbench.stage.progress import Progress
 
 OTHER = LINES.replace(b"Lamp", b"Lump")
 
@@ -73,11 +73,11 @@ def test_a_cell_that_reads_an_own_file_by_other_means_records_it_as_it_is(
         zstandard.compress(LINES),
     ],
 )
-@pytest.mark.parametrize("size", [7, reading.CHUNK_BYTES])
+@pytest.mark.parametrize("size", [7, input_file.CHUNK_BYTES])
 def test_the_hash_of_what_was_read_is_that_of_the_whole_file(
     content: bytes, size: int, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "CHUNK_BYTES", size)
+    monkeypatch.setattr(input_file, "CHUNK_BYTES", size)
     own.write_bytes(content)
     assert ingest(parameters(own), own, tmp_path / "out").details["source"]["sha256"] == sha256_of(own)
 

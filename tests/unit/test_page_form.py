@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.parameters import RunParameters
-from pipeline_lib.web.form import FormField, form_groups
+from workbench.stage.parameters import RunParameters
+from workbench.web.form import FormField, form_groups
 
 FIELDS = {field.name: field for group in form_groups(RunParameters, {}, {}) for field in group.fields}
 SCHEMA: dict[str, dict[str, Any]] = RunParameters.model_json_schema()["properties"]

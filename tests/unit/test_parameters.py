@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.errors import InvalidParameter
-from pipeline_lib.parameters import STAGE_PARAMETERS, GenerateParameters, RunParameters, StageName
-from pipeline_lib.stages.blocks import make_block
+from pipeline_lib.record_blocks import make_block
+from workbench.base.errors import InvalidParameter
+from workbench.stage.parameters import STAGE_PARAMETERS, GenerateParameters, RunParameters, StageName
 
 MOMENTS = st.datetimes(
     min_value=datetime(1970, 1, 2),

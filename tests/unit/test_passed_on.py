@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline_lib.environment import is_read_at_start, passed_on
+from workbench.base.environment import is_read_at_start, passed_on
 
 SHELL = {"PATH": "/usr/bin", "HOME": "/home/me", "AWS_PROFILE": "mine", "TZ": "Asia/Kathmandu", "OMP_NUM_THREADS": "3"}
 OWN = {"DATABASE_URL": "postgresql://me@db/marts", "SPARK_REMOTE": "sc://spark", "WORKBENCH_LEASE_SECONDS": "9"}

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.tracking import database
+from workbench.services.processes import free_port
+from workbench.state import database
 
 
 @pytest.fixture

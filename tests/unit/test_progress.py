@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline_lib.cli.live import Follower
-from pipeline_lib.settings import Settings
-from pipeline_lib.stages.dbt_runner import _NodeCounter
-from pipeline_lib.web.rendering import templates
-from pipeline_lib.web.views import StageView
-from pipeline_lib.workbench.panel_view import run_html
-from pipeline_lib.workbench.watching import Sight
+from workbench.base.settings import Settings
+from workbench.cli.live import Follower
+from workbench.data.dbt_runner import _NodeCounter
+from workbench.jupyter.panel_view import run_html
+from workbench.jupyter.run_watcher import Sight
+from workbench.web.rendering import templates
+from workbench.web.views import StageView
 
 pytestmark = pytest.mark.promise("P20", "progress names what it counts: records, or the models and tests of dbt")
 BUILDING = {"cell": 3, "cells": 7, "records": None, "done": 12, "total": 41, "unit": "models and tests"}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from pipeline_lib.execution.report import render_report
-from pipeline_lib.execution.report_outputs import BUDGET_BYTES, PLOTLY_MIME, data_block, sanitised, text_html
+from workbench.notebook.report import render_report
+from workbench.notebook.report_outputs import BUDGET_BYTES, PLOTLY_MIME, data_block, sanitised, text_html
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 

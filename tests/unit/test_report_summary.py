@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.artefacts import Manifest, RunFolder
-from pipeline_lib.execution.recording import begin_attempt
-from pipeline_lib.execution.report import render_report
-from pipeline_lib.execution.report_contents import renew_contents
-from pipeline_lib.execution.report_summary import head_of, summary_of
-from pipeline_lib.parameters import StageName
 from tests.unit.test_report import executed
+from workbench.notebook.report import render_report
+from workbench.notebook.report_contents import renew_contents
+from workbench.notebook.report_summary import head_of, summary_of
+from workbench.run.completion import begin_attempt
+from workbench.stage.artefacts import Manifest, RunFolder
+from workbench.stage.parameters import StageName
 
 REPORTED = (StageName.GENERATE, StageName.INGEST, StageName.EXPORT)
 RUN = "20261123t083012_a1b2c3"

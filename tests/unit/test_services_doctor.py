@@ -8,10 +8,10 @@ import pytest
 import typer
 
 from flows.bootstrap import check_prefect
-from pipeline_lib.cli.working import doctor
-from pipeline_lib.services.doctor import examine
-from pipeline_lib.services.processes import free_port
-from pipeline_lib.settings import Settings
+from workbench.base.settings import Settings
+from workbench.cli.commands_manage import doctor
+from workbench.services.doctor import examine
+from workbench.services.processes import free_port
 
 SECRET = "canary-7f3a"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.services import java, spark_server
+from workbench.services import java, spark_server
 
 GIBI = 1 << 30
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.services import locks
+from workbench.services import locks
 
 
 def test_a_held_lock_keeps_others_of_the_same_process_out(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_forked_child_neither_keeps_nor_drops_its_parents_lock(tmp_path: Path)
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     program = (
-        "import sys, time; from pathlib import Path; from pipeline_lib.services import locks\n"
+        "import sys, time; from pathlib import Path; from workbench.services import locks\n"
         "locks.try_lock(locks.open_lock(Path(sys.argv[1])), locks.EXCLUSIVE); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as holder:

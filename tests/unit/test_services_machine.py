@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.environment import passed_on
-from pipeline_lib.errors import InvalidSetting
-from pipeline_lib.execution.spark_access import spark_access
-from pipeline_lib.services import postgres
-from pipeline_lib.settings import PROJECT, Settings
+from workbench.base.environment import passed_on
+from workbench.base.errors import InvalidSetting
+from workbench.base.settings import PROJECT, Settings
+from workbench.kernels.spark_sessions import spark_access
+from workbench.services import postgres
 
 pytestmark = pytest.mark.promise("P22", "the shell's environment, the locale, the user and the path change nothing")
 UNKNOWN_USER = 54_321
 WITHOUT_EXEC = """
 for folder in "$1" /tmp /var/tmp; do mount -t tmpfs -o noexec none "$folder"; done
-exec "$2" -c 'import sys; from pathlib import Path; from pipeline_lib.services.machine import check_libraries
+exec "$2" -c 'import sys; from pathlib import Path; from workbench.services.machine import check_libraries
 check_libraries(Path(sys.argv[1]) / "not yet made", "Spark", "SPARK_REMOTE")' "$1"
 """
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.errors import InvalidSetting
-from pipeline_lib.settings import PROJECT, Settings, load_settings
+from workbench.base.errors import InvalidSetting
+from workbench.base.settings import PROJECT, Settings, load_settings
 
 CANARY = "s3cr3t-canary"
 SECRETS = {

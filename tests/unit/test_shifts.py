@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline_lib.stages.shifts import cramers_v, hedges_g, shifts_between, stability_index
+from workbench.run.drift import cramers_v, hedges_g, shifts_between, stability_index
 
 RNG = np.random.default_rng(7)
 NORMAL = pl.Series(RNG.normal(0, 1, 20_000))

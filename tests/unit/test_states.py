@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from pipeline_lib.errors import IllegalTransition
-from pipeline_lib.tracking.events import EventType
-from pipeline_lib.tracking.states import TERMINAL, RunStatus, StageStatus, check_run_way
+from workbench.base.errors import IllegalTransition
+from workbench.state.events import EventType
+from workbench.state.states import TERMINAL, RunStatus, StageStatus, check_run_way
 
 ALLOWED = {
     ("pending", "running"), ("pending", "failed"), ("pending", "cancelled"), ("pending", "crashed"),

@@ -7,10 +7,10 @@ from pathlib import Path
 import ipywidgets as widgets
 import pytest
 
-from pipeline_lib.parameters import GenerateParameters, RunParameters
-from pipeline_lib.workbench.fields import two_digits
-from pipeline_lib.workbench.form import ParameterForm, grouped, run_form
-from pipeline_lib.workbench.tryouts import generation_preview
+from pipeline_lib.tryouts import generation_preview
+from workbench.jupyter.fields import two_digits
+from workbench.jupyter.form import ParameterForm, grouped, run_form
+from workbench.stage.parameters import GenerateParameters, RunParameters
 
 HERE = {"records": 10, "seed": 1}
 

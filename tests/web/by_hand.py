@@ -12,16 +12,16 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 
-from pipeline_lib.artefacts import Manifest, describe_artefact, versions
-from pipeline_lib.execution.report import render_report
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.settings import Settings
-from pipeline_lib.tracking.events import Event, EventType
-from pipeline_lib.tracking.lease import request_cancel
-from pipeline_lib.tracking.models import Pipeline
-from pipeline_lib.tracking.runs import Origin, OwnedRun, create_run
-from pipeline_lib.tracking.states import RunStatus, StageStatus
-from pipeline_lib.web.actions import Actions
+from workbench.base.settings import Settings
+from workbench.notebook.report import render_report
+from workbench.stage.artefacts import Manifest, RunFolder, describe_artefact, versions
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state.events import Event, EventType
+from workbench.state.lease import request_cancel
+from workbench.state.models import Pipeline
+from workbench.state.runs import Origin, OwnedRun, create_run
+from workbench.state.states import RunStatus, StageStatus
+from workbench.web.actions import Actions
 
 LEASE_SECONDS = 120
 SOURCES = ("records = 1_000  # how many", "print('hello')", "show(figure)")
@@ -102,7 +102,7 @@ class Worker:
         run.record(Event(EventType.CELL_COMPLETED, {"cell": number, "seconds": 0.25 * number}, stage))
 
     def folder(self, run: OwnedRun, stage: StageName) -> Path:
-        return self.settings.run_folder(run.pipeline_id).stage(stage)
+        return RunFolder(self.settings.home, run.pipeline_id).stage(stage)
 
     def write_notebook(self, run: OwnedRun, stage: StageName) -> None:
         """Leave an executed notebook and its report."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline_lib.settings import Settings
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
+from workbench.base.settings import Settings
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from pipeline_lib.settings import Settings
-from pipeline_lib.web.actions import Actions
-from pipeline_lib.web.app import create_app
+from workbench.base.settings import Settings
+from workbench.web.actions import Actions
+from workbench.web.app import create_app
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from nbformat.v4 import new_output
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.tracking.lease import request_cancel
-from pipeline_lib.tracking.states import RunStatus
 from tests.web.browsing import chromium, needs_browser, tab
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state.lease import request_cancel
+from workbench.state.states import RunStatus
 
 pytestmark = needs_browser
 SCREENS: dict[str, dict[str, Any]] = {

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline_lib.errors import ResumeRefused, ServiceUnavailable
-from pipeline_lib.parameters import RunParameters, StageName
-from pipeline_lib.services import prefect
-from pipeline_lib.tracking import queries
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
+from workbench.base.errors import ResumeRefused, ServiceUnavailable
+from workbench.services import prefect
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import queries
 
 RUNS = "/api/v1/runs"
 

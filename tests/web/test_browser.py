@@ -11,12 +11,12 @@ import pytest
 from nbformat.v4 import new_output
 from playwright.sync_api import Browser, expect
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.stages.theme import titled
-from pipeline_lib.tracking import queries
 from tests.web.browsing import chromium, needs_browser, tab, what_is_seen
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
+from workbench.charts.theme import titled
+from workbench.stage.parameters import StageName
+from workbench.state import queries
 
 pytestmark = needs_browser
 

@@ -12,13 +12,13 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, text
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.tracking import queries
-from pipeline_lib.web.live import Live
 from tests.integration.service_watch import wait_until
 from tests.web.by_hand import Worker
 from tests.web.served import Page
 from tests.web.sse import numbered, stream
+from workbench.stage.parameters import StageName
+from workbench.state import queries
+from workbench.web.broadcaster import Live
 
 
 def _events(pipeline_id: str) -> str:

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from pipeline_lib.parameters import StageName
-from pipeline_lib.tracking.resuming import reopen_run
 from tests.web.by_hand import LEASE_SECONDS, Worker
 from tests.web.served import Page
+from workbench.stage.parameters import StageName
+from workbench.state.reopening import reopen_run
 
 pytestmark = pytest.mark.promise("P20", "an export or another artefact that was edited or removed is named")
 

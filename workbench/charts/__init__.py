@@ -1,0 +1,1 @@
+"""Figures of runs, and the theme of all figures."""

@@ -1,0 +1,100 @@
+"""Figures of many runs, from rows of the view `key_figures`: runs and success rate, stage times, records, errors.
+
+Each takes rows newest first, as tracking gives them, and draws them from the oldest to the newest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from workbench.charts.theme import ACCENT, PALETTE, QUIET, TEXT, WARNING, noted, titled
+from workbench.stage.parameters import StageName
+
+Rows = Sequence[Mapping[str, Any]]
+_ENDS = {"completed": PALETTE[2], "failed": WARNING, "crashed": PALETTE[3], "cancelled": QUIET}
+_FEW = 8  # a whole tick for each
+_NOTHING = "No run has ended yet"
+
+
+def runs_and_success(rows: Rows) -> go.Figure:
+    """Show how many runs ended how on each day (UTC), and the share of all ended runs so far that completed."""
+    ended = [row for row in reversed(rows) if row["finished_at"] is not None]
+    days = sorted({_day(row) for row in ended})
+    figure = go.Figure(layout={"barmode": "stack", "bargap": 0.5})
+    for status, colour in _ENDS.items():
+        counts = Counter(_day(row) for row in ended if row["status"] == status)
+        if counts:
+            figure.add_bar(x=days, y=[counts[day] for day in days], name=status, marker_color=colour)
+    rates = {_day(row): float(row["success_rate"]) for row in ended if row["success_rate"] is not None}
+    figure.add_scatter(
+        x=list(rates),
+        y=list(rates.values()),
+        name="success rate",
+        yaxis="y2",
+        line={"color": TEXT},
+        mode="lines+markers",
+    )
+    second = {
+        "overlaying": "y",
+        "side": "right",
+        "range": [0, 1.05],
+        "dtick": 0.25,
+        "tickformat": ".0%",
+        "showgrid": False,
+    }
+    figure.update_layout(yaxis2=second, xaxis={"type": "category"})
+    return _told(titled(figure, "Runs and success rate", "day (UTC)", "runs"), ended)
+
+
+def stage_times(rows: Rows) -> go.Figure:
+    """Show the seconds that each run spent in each stage."""
+    timed = [row for row in reversed(rows) if row["stage_seconds"]]
+    figure = go.Figure(layout={"barmode": "stack"})
+    for stage, colour in zip(StageName, PALETTE, strict=False):
+        seconds = [row["stage_seconds"].get(stage.value) for row in timed]
+        figure.add_bar(x=_numbers(timed), y=seconds, name=stage.value, marker_color=colour, **_named(timed))
+    return _told(titled(figure, "Stage times", "runs, oldest to newest", "time (s)"), timed)
+
+
+def records_of_runs(rows: Rows) -> go.Figure:
+    """Show how many records each run processed and rejected."""
+    read = [row for row in reversed(rows) if row["records_read"]]
+    figure = go.Figure(layout={"barmode": "stack"})
+    for key, name, colour in (("processed", "processed", ACCENT), ("rejected", "rejected", WARNING)):
+        counts = [row[f"records_{key}"] for row in read]
+        figure.add_bar(x=_numbers(read), y=counts, name=name, marker_color=colour, **_named(read))
+    return _told(titled(figure, "Records", "runs, oldest to newest", "records"), read)
+
+
+def errors_of_runs(rows: Rows) -> go.Figure:
+    """Show how many stages of each run ended badly, and how many attempts were repeated."""
+    ended = [row for row in reversed(rows) if row["finished_at"] is not None]
+    figure = go.Figure(layout={"barmode": "group"})
+    for key, name, colour in (("error_count", "errors", WARNING), ("retries", "retries", PALETTE[1])):
+        counts = [int(row[key]) for row in ended]
+        figure.add_bar(x=_numbers(ended), y=counts, name=name, marker_color=colour, **_named(ended))
+    most = max((int(row[key]) for row in ended for key in ("error_count", "retries")), default=0)
+    figure.update_yaxes(rangemode="tozero", dtick=1 if most <= _FEW else None)
+    return _told(titled(figure, "Errors", "runs, oldest to newest", "stages and attempts"), ended)
+
+
+def _day(row: Mapping[str, Any]) -> str:
+    return f"{row['created_at']:%Y-%m-%d}"
+
+
+def _numbers(rows: Rows) -> list[int]:
+    return list(range(1, len(rows) + 1))
+
+
+def _named(rows: Rows) -> dict[str, Any]:
+    """Tell a bar's run when it is pointed at; the axis only counts, for ids are long."""
+    ids = [row["pipeline_id"] for row in rows]
+    return {"customdata": ids, "hovertemplate": "%{customdata}<br>%{y:,} %{fullData.name}<extra></extra>"}
+
+
+def _told(figure: go.Figure, rows: Rows) -> go.Figure:
+    return figure if rows else noted(figure, _NOTHING)

@@ -1,0 +1,65 @@
+"""Commands that lead into JupyterLab: lab, open."""
+
+from __future__ import annotations
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from workbench.base.settings import load_settings
+from workbench.cli.commands_read import chosen_run, tracking
+from workbench.cli.output import Json, print_json
+from workbench.stage.parameters import StageName
+
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="only print the address")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
+    app.command(name="open")(open_)
+
+
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on the control panel; its address, with the token, appears below. Options go on to Jupyter."""
+    from workbench.cli.lab_server import serve
+
+    serve(load_settings(), more=context.args)
+
+
+def open_(
+    pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")],
+    stage: Annotated[StageName, typer.Argument(metavar="STAGE", help="|".join(StageName))],
+    no_browser: NoBrowser = False,
+    as_json: Json = False,
+) -> None:
+    """Open a copy of a stage's notebook with that run's parameters, ready to be stepped through in JupyterLab.
+
+    Says first which data its cells will change: a completed run stays as it is, they work on a copy of it.
+    """
+    from workbench.cli.lab_server import lab_root, running_address, serve
+    from workbench.run.debug_copy import open_copy
+    from workbench.run.derivation import effect_of
+    from workbench.state import queries
+
+    with tracking() as (settings, engine):
+        effect = effect_of(queries.run_row(engine, chosen_run(engine, pipeline_id)), stage)
+        copy = open_copy(engine, pipeline_id, stage, lab_root(settings) / "opened")
+    path = f"opened/{copy.name}"
+    address = running_address(settings, path)
+    if as_json:
+        print_json({"notebook": str(copy), "address": address, "effect": effect})
+        return
+    typer.echo(effect, err=True)
+    print(copy)
+    if address is None:
+        serve(settings, path, ["--no-browser"] if no_browser else [])
+    print(address)
+    if not no_browser:
+        show_in_browser(address)
+
+
+def show_in_browser(address: str) -> None:
+    """Open an address without its token: everybody on this machine sees command lines. A browser knows it, or asks."""
+    webbrowser.open(address.partition("?")[0])

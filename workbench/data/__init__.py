@@ -1,0 +1,1 @@
+"""What any pipeline of data wants: publication, run tables, dbt, Spark's files."""

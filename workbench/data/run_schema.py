@@ -1,0 +1,87 @@
+"""What stages 3 and 4 leave in a run's schema: counted as proof, and copied into the schema of a run that reuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg2 import sql
+from sqlalchemy import Connection, text
+
+from workbench.base.errors import ManifestBroken
+from workbench.data.publication import MARTS
+from workbench.data.run_tables import TABLES
+from workbench.data.schema_marker import create_schema
+from workbench.stage.parameters import StageName
+
+_FILLED = {StageName.PROCESS: "loaded", StageName.TRANSFORM: "marts"}
+_PROCESSED = tuple(f"processed_{table}" for table in TABLES)
+_RELATIONS = text("""
+select relname, relkind = 'v' as is_view, case when relkind = 'v' then pg_get_viewdef(pg_class.oid) end as definition
+from pg_class
+join pg_namespace on pg_namespace.oid = relnamespace
+where nspname = :schema and relkind in ('r', 'v')
+order by relname
+""")
+
+
+def tables_left(stage: StageName, details: Mapping[str, Any]) -> dict[str, int]:
+    """Return the rows of each table by its name, from the details of a stage's manifest; none where none is filled.
+
+    Raises `ManifestBroken` when the manifest does not tell.
+    """
+    key = _FILLED.get(stage)
+    if key is None:
+        return {}
+    if key not in details:
+        raise ManifestBroken("manifest.json does not tell the rows of its tables")
+    return dict(details[key])
+
+
+def check_tables(connection: Connection, schema: str, tables: Mapping[str, int]) -> None:
+    """Count the rows of each table; raises `ManifestBroken` naming the first that is missing or has other rows."""
+    present = {row.relname for row in _relations(connection, schema)}
+    for table, expected in tables.items():
+        if table not in present:
+            raise ManifestBroken(f"table {table} is missing")
+        found = _run(connection, "select count(*) from {}", sql.Identifier(schema, table)).scalar_one()
+        if found != expected:
+            raise ManifestBroken(f"table {table} holds {found:,} rows instead of {expected:,}")
+
+
+def copy_tables(connection: Connection, stage: StageName, origin: str, target: str) -> None:
+    """Copy what `stage` has left in schema `origin` into schema `target`, in the caller's transaction.
+
+    Tables with rows, keys and statistics; the staging views of stage 4 as views on the target's own tables. What was
+    in their place goes. Raises what the database says when the origin is not there any more.
+    """
+    create_schema(connection, target)
+    for relation in _relations(connection, origin):
+        name = relation.relname
+        if name in (_PROCESSED if stage is StageName.PROCESS else MARTS):
+            _copy_table(connection, name, origin, target)
+        elif stage is StageName.TRANSFORM and relation.is_view:
+            _copy_view(connection, name, relation.definition.replace(origin, target), target)
+
+
+def _relations(connection: Connection, schema: str) -> list[Any]:
+    return list(connection.execute(_RELATIONS, {"schema": schema}))
+
+
+def _copy_table(connection: Connection, name: str, origin: str, target: str) -> None:
+    old, new = sql.Identifier(origin, name), sql.Identifier(target, name)
+    _run(connection, "drop table if exists {} cascade", new)
+    _run(connection, "create table {} (like {} including all)", new, old)
+    _run(connection, "insert into {} select * from {}", new, old)
+    _run(connection, "analyze {}", new)
+
+
+def _copy_view(connection: Connection, name: str, definition: str, target: str) -> None:
+    """Make the view anew; its definition names its own schema's tables, and no other text is like a run's schema."""
+    _run(connection, "drop view if exists {}", sql.Identifier(target, name))
+    _run(connection, "create view {} as {}", sql.Identifier(target, name), sql.SQL(definition))
+
+
+def _run(connection: Connection, template: str, *parts: sql.Composable) -> Any:
+    driver: Any = connection.connection.driver_connection
+    return connection.exec_driver_sql(sql.SQL(template).format(*parts).as_string(driver))

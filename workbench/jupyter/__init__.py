@@ -1,0 +1,1 @@
+"""What notebooks and the control panel show and ask."""

@@ -1,0 +1,48 @@
+"""What a kernel holds for all notebooks and widgets in it: database and Spark, reached once, kept until it ends."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+
+from workbench.base.settings import Settings, load_settings
+from workbench.services import postgres, spark
+from workbench.state import database
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+
+@dataclass(frozen=True)
+class KernelServices:
+    """Services reached on first use. A cell run twice finds them as they are: it starts and leaks nothing."""
+
+    settings: Settings
+    _held: ExitStack = field(default_factory=ExitStack)
+
+    @cached_property
+    def database_url(self) -> str:
+        """The database of runs and data; what it needs is started now and stopped after the kernel's end."""
+        return self._held.enter_context(postgres.held(self.settings))
+
+    @cached_property
+    def engine(self) -> Engine:
+        """An engine on up-to-date tables; raises `ServiceUnavailable`, and `MigrationNeeded` for older ones."""
+        return database.connect_by_hand(self.database_url)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """A session on the Spark Connect server."""
+        from pyspark.sql.connect.session import SparkSession
+
+        return SparkSession.builder.remote(self._held.enter_context(spark.held(self.settings))).create()
+
+
+@cache
+def kernel_services() -> KernelServices:
+    """Return this kernel's services; settings are read when it is first asked for them."""
+    return KernelServices(load_settings())

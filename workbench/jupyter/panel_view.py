@@ -1,0 +1,184 @@
+"""What the control panel shows, as HTML: every text in it is escaped, every colour is JupyterLab's own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from workbench.base.settings import Settings
+from workbench.jupyter.links import link, stage_files
+from workbench.jupyter.run_watcher import Sight
+from workbench.stage.progress import RECORDS
+from workbench.state.estimate import Estimate
+from workbench.state.run_document import done_of
+
+_COLOURS = {
+    "completed": "var(--jp-success-color0, #1a7f37)",
+    "reused": "var(--jp-success-color0, #1a7f37)",
+    "running": "var(--jp-brand-color1, #1976d2)",
+    "failed": "var(--jp-error-color1, #c62828)",
+    "crashed": "var(--jp-error-color1, #c62828)",
+    "cancelled": "var(--jp-warn-color0, #b45309)",
+}
+_QUIET = "var(--jp-ui-font-color2, #616161)"
+_NUMBER = 'style="text-align:right;font-variant-numeric:tabular-nums;padding:2px 12px 2px 0"'
+_WORD = 'style="text-align:left;padding:2px 12px 2px 0"'
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return seconds as people say them."""
+    if seconds is None:
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
+
+
+def bytes_text(size: float) -> str:
+    """Return bytes in the decimal unit that gives one to three digits."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1_000:
+            return f"{size:,.0f} {unit}"
+        size /= 1_000
+    return f"{size:,.1f} TB"
+
+
+def estimate_html(records: int, judged: Estimate | None) -> str:
+    """Return how long a run of so many records will take, and on how many past runs that rests."""
+    if judged is None:
+        return f"{records:,} records. How long that takes can be said once a run has gone from start to end by itself."
+    rests = (
+        f"{bytes_text(judged.bytes)} of artefacts. Rests on {judged.runs} completed run{'s' if judged.runs > 1 else ''}"
+    )
+    least, most = seconds_text(judged.least), seconds_text(judged.most)
+    if judged.seconds is None:
+        return f"{records:,} records: <b>at least {least}</b>, {rests}, none of them nearly as large."
+    span = f" ({least} to {most})" if least != most else ""
+    return f"{records:,} records: <b>about {seconds_text(judged.seconds)}</b>{span}, {rests}."
+
+
+def run_badge(status: str, trigger: str) -> str:
+    """Return a run's status; one that a person steps through is pending until its last stage is done."""
+    return badge("open", interactive=True) if (status, trigger) == ("pending", "notebook") else badge(status)
+
+
+def badge(status: str, interactive: bool = False) -> str:
+    """Return a status in its colour; work by hand is marked."""
+    hand = f' <small style="color:{_QUIET}">by hand</small>' if interactive else ""
+    return f'<b style="color:{_COLOURS.get(status, _QUIET)}">{html.escape(status)}</b>{hand}'
+
+
+def run_html(sight: Sight) -> str:
+    """Return one run: headline, its five stages with cells, records and seconds, what went wrong, conservation."""
+    document = sight.document
+    seconds = seconds_text(document["seconds"]) if document["seconds"] is not None else ""
+    status = run_badge(document["status"], document["trigger"])
+    origin = f", a copy of run <code>{document['derived_from']}</code>" if document["derived_from"] else ""
+    head = f"<div>Run <code>{document['pipeline_id']}</code> {status} {seconds}{origin}</div>"
+    rows = "".join(_stage_row(stage, sight) for stage in document["stages"])
+    names = ("stage", "status", "cell", "progress", "records", "time")
+    heads = "".join(
+        f"<th {_WORD if name in ('stage', 'status', 'progress') else _NUMBER}>{name}</th>" for name in names
+    )
+    table = f'<table class="workbench-stages"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    return head + table + _strips(sight) + _trouble(document) + _conservation(document)
+
+
+def _stage_row(stage: Mapping[str, Any], sight: Sight) -> str:
+    name, running, progress = stage["name"], stage["status"] == "running", stage["progress"]
+    done, total = _done(stage)
+    records = done_of(progress) if running else max(stage["counts"].values(), default=None)
+    unit = f" {html.escape(progress['unit'])}" if running and progress.get("unit", RECORDS) != RECORDS else ""
+    cell = f"{progress['cell']}/{progress['cells']}" if running and "cells" in progress else ""
+    bar = f'<progress max="{total or 1}" value="{done}" style="width:12em" aria-label="{name}"></progress>'
+    seconds = sight.running_seconds.get(name) if running else stage["seconds"]
+    cells = [
+        (_WORD, name),
+        (_WORD, badge(stage["status"], bool(stage.get("interactive")))),
+        (_NUMBER, cell),
+        (_WORD, bar),
+        (_NUMBER, "" if records is None else f"{records:,}{unit}"),
+        (_NUMBER, seconds_text(seconds)),
+    ]
+    columns = "".join(f"<td {style}>{text}</td>" for style, text in cells)
+    return f'<tr data-stage="{name}" data-status="{stage["status"]}">{columns}</tr>'
+
+
+def _done(stage: Mapping[str, Any]) -> tuple[float, float]:
+    """Return how much of a stage is done, and of how much: cells, the present one in part by its records."""
+    if stage["status"] in ("completed", "reused", "skipped"):
+        return 1, 1
+    progress = stage["progress"]
+    if stage["status"] != "running" or "cells" not in progress:
+        return 0, 1
+    part = (done_of(progress) or 0) / progress["total"] if progress.get("total") else 0
+    return progress["cell"] - 1 + min(part, 1), progress["cells"]
+
+
+def _strips(sight: Sight) -> str:
+    """Return the cells of the stages that run or went wrong, with seconds; a cell's source shows on pointing at it."""
+    shown = [
+        stage["name"] for stage in sight.document["stages"] if stage["status"] in ("running", "failed", "cancelled")
+    ]
+    return "".join(_strip(name, sight.cells[name].values()) for name in shown if sight.cells.get(name))
+
+
+def _strip(stage: str, cells: Iterable[Mapping[str, Any]]) -> str:
+    pieces = []
+    for cell in cells:
+        state = "failed" if cell["failed"] else "running" if cell["seconds"] is None else "completed"
+        time = "…" if state == "running" else "✗" if state == "failed" else f"{cell['seconds']:.1f} s"
+        title = html.escape(str(cell.get("source", "")))
+        style = f"color:{_COLOURS[state]};border:1px solid;border-radius:4px;padding:0 5px;margin-right:4px"
+        pieces.append(f'<span title="{title}" style="{style}">{cell["cell"]} · {time}</span>')
+    return f'<div style="margin:4px 0">cells of {stage}: {"".join(pieces)}</div>'
+
+
+def _trouble(document: Mapping[str, Any]) -> str:
+    error = document["error"]
+    if not error:
+        return ""
+    message = html.escape(str(error["message"]))
+    told = f'<div role="alert" style="color:{_COLOURS["failed"]};white-space:pre-wrap">{message}</div>'
+    if not error.get("stage"):
+        return told
+    command = f"workbench open {document['pipeline_id']} {error['stage']}"
+    return f"{told}<div>Step through it, from a terminal: <code>{html.escape(command)}</code></div>"
+
+
+def _conservation(document: Mapping[str, Any]) -> str:
+    borders = [border for stage in document["stages"] for border in stage["conservation"]]
+    lines = [f"{'✓' if each['holds'] else '✗'} {html.escape(each['name'])}: {each['left']:,}" for each in borders]
+    return f'<div style="color:{_QUIET}">{" · ".join(lines)}</div>' if lines else ""
+
+
+def files_html(settings: Settings, pipeline_id: str) -> str:
+    """Return links to a run's executed notebooks and reports, stage by stage."""
+    stages = [
+        f"{folder}: " + ", ".join(link(settings, path, path.stem) for path in paths)
+        for folder, paths in sorted(stage_files(settings, pipeline_id).items())
+    ]
+    return " &nbsp; ".join(stages) or "no notebook has been executed yet"
+
+
+def history_html(figures: Iterable[Mapping[str, Any]]) -> str:
+    """Return the newest runs with status, who started them, records and seconds."""
+    rows = "".join(
+        f"<tr><td {_WORD}><code>{row['pipeline_id']}</code></td>"
+        f"<td {_WORD}>{run_badge(row['status'], row['trigger'])}</td>"
+        f"<td {_WORD}>{html.escape(row['trigger'])}</td><td {_NUMBER}>{_count(row['records_read'])}</td>"
+        f"<td {_NUMBER}>{_count(row['records_rejected'])}</td><td {_NUMBER}>{_seconds(row)}</td></tr>"
+        for row in figures
+    )
+    names = (("run", _WORD), ("status", _WORD), ("started by", _WORD), ("read", _NUMBER), ("rejected", _NUMBER))
+    heads = "".join(f"<th {style}>{name}</th>" for name, style in (*names, ("time", _NUMBER)))
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>" if rows else "There is no run yet."
+
+
+def _count(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
+
+
+def _seconds(row: Mapping[str, Any]) -> str:
+    return seconds_text(float(row["total_seconds"])) if row["total_seconds"] is not None else "–"

@@ -1,0 +1,1 @@
+"""Kernels: forked, provisioned, ended."""

@@ -1,0 +1,60 @@
+"""Reaches or starts Prefect and imports the flow, before anything of Prefect's is imported: it reads the environment.
+
+Nothing here may import Prefect at its top.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+
+from workbench.base.settings import Settings
+from workbench.services import prefect
+
+_QUIET = {
+    "PREFECT_CLIENT_MAX_RETRIES": "1",  # it mirrors the run; waiting for it would only slow the run down
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # people watch our own progress; Prefect's page has its logs
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_CLI_WIKI_ENABLED": "false",
+}
+
+
+@contextmanager
+def flow_in_background(settings: Settings) -> Iterator[Future[ModuleType]]:
+    """Reach or start Prefect and import the flow while the caller does other things: each takes seconds."""
+    given_up = threading.Event()
+    with ExitStack() as held, ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefect") as starter:
+        try:
+            yield starter.submit(_load_flow, settings, held, given_up)
+        finally:
+            given_up.set()
+
+
+def _load_flow(settings: Settings, held: ExitStack, given_up: threading.Event) -> ModuleType:
+    """Import the flow while Prefect's server starts; Prefect then reads its settings anew, for its address."""
+    tell_prefect_where_it_lives(settings)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="flow") as importer:
+        flow_module = importer.submit(importlib.import_module, "flows.pipeline")
+        reach_prefect(settings, held, given_up=given_up)
+    importlib.import_module("prefect.context").refresh_global_settings_context()
+    return flow_module.result()
+
+
+def reach_prefect(
+    settings: Settings, held: ExitStack, *, full: bool = False, given_up: threading.Event | None = None
+) -> None:
+    """Hold Prefect's server and set what Prefect reads from the environment when it is imported."""
+    url = held.enter_context(prefect.held(settings, full, given_up))
+    tell_prefect_where_it_lives(settings)
+    os.environ["PREFECT_API_URL"] = url
+
+
+def tell_prefect_where_it_lives(settings: Settings) -> None:
+    """Set the part of Prefect's environment that does not depend on where its server is."""
+    os.environ.update(_QUIET | {"PREFECT_HOME": str(settings.home / "prefect")})

@@ -1,0 +1,1 @@
+"""Runs a chain of notebooks: verification, reuse, resume, crash recovery, retention."""

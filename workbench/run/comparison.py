@@ -1,0 +1,175 @@
+"""Two runs side by side: parameters, counts, rejects, seconds, models, distributions, code; as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Engine, column, func, inspect, select, table
+
+from pipeline_lib.mart_records import MART
+from workbench.base.settings import Settings
+from workbench.data.spark_files import ITEMS, part_files
+from workbench.run.comparison_words import in_words
+from workbench.run.drift import cramers_v, shifts_between
+from workbench.stage.artefacts import RunFolder, schema_of
+from workbench.stage.parameters import StageName
+from workbench.state import queries
+from workbench.state.run_document import run_document
+from workbench.state.states import STAGE_DONE
+
+Row = dict[str, Any]
+# Ids are unique, extra is free text in JSON; what stage 3 adds besides these follows from columns that are here.
+_COMPARED = (
+    "name", "category", "value", "quantity", "is_active", "customer_country", "total_value", "value_tier",
+)  # fmt: skip
+_RULED = ("pricing_tier", "is_high_value", "stock_status")  # what the rules of stage 4 make of the records
+_NOT_CHOSEN = {"reference_time"}  # the clock differs between any two runs
+
+
+def compare_runs(engine: Engine, settings: Settings, first: str, second: str) -> Row:
+    """Return what differs from run `first` (a) to run `second` (b); `words` says it in sentences, the most first.
+
+    `change` is b - a. Lists hold what differs or was measured in at least one run: parameters, records, rejects,
+    stages, cells and models (seconds), shifts (effect sizes, see workbench.run.drift), code. Raises
+    `UnknownRun`.
+    """
+    a, b = (run_document(engine, settings, each) for each in (first, second))
+    stages = stages_a, stages_b = _manifests(engine, first), _manifests(engine, second)
+    document: Row = {
+        "runs": {"a": _head(a), "b": _head(b)},
+        "parameters": _differing(a["parameters"], b["parameters"], leave_out=_NOT_CHOSEN),
+        "records": _pairs(a["records"], b["records"]),
+        "rejects": _pairs(*_counted(_detail(each, StageName.INGEST, "rejects_by_reason", None) for each in stages)),
+        "stages": _pairs(*({stage["name"]: stage["seconds"] for stage in each["stages"]} for each in (a, b))),
+        "cells": _pairs(*(_cell_seconds(engine, each) for each in (first, second))),
+        "models": _pairs(*(_model_seconds(each) for each in (stages_a, stages_b))),
+        "shifts": _shifts(engine, settings, a, b),
+        "code": [*_versions(stages_a, stages_b), *_fingerprints(stages_a, stages_b)],
+    }
+    return {"words": in_words(document), **document}
+
+
+def _head(document: Row) -> Row:
+    known = {name: document[name] for name in ("pipeline_id", "status", "trigger", "created_at", "seconds")}
+    by_hand = any(stage["interactive"] for stage in document["stages"])
+    return known | {"interactive": by_hand, "error": (document["error"] or {}).get("message")}
+
+
+def _manifests(engine: Engine, pipeline_id: str) -> dict[str, Row]:
+    return {row["name"]: row["manifest"] or {} for row in queries.stage_rows(engine, pipeline_id)}
+
+
+def _detail(manifests: Mapping[str, Row], stage: StageName, name: str, default: Any) -> Any:
+    return manifests[stage.value].get("details", {}).get(name, default)
+
+
+def _pairs(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> list[Row]:
+    names = dict.fromkeys([*a, *b])
+    return [{"name": name, "a": a.get(name), "b": b.get(name), "change": _change(a, b, name)} for name in names]
+
+
+def _counted(reasons: Iterable[Mapping[str, int] | None]) -> list[dict[str, int | None]]:
+    """Return both runs' rejects with every reason of either.
+
+    A reason not met is a count of nought; of a run without a dataset (None) no count is known.
+    """
+    both = list(reasons)
+    names = sorted({name for each in both for name in each or {}})
+    return [{name: None if each is None else each.get(name, 0) for name in names} for each in both]
+
+
+def _change(a: Mapping[str, float | None], b: Mapping[str, float | None], name: str) -> float | None:
+    before, after = a.get(name), b.get(name)
+    return None if before is None or after is None else round(after - before, 3)
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any], leave_out: Iterable[str] = ()) -> list[Row]:
+    names = [name for name in dict.fromkeys([*a, *b]) if name not in leave_out and a.get(name) != b.get(name)]
+    return [{"name": name, "a": a.get(name), "b": b.get(name)} for name in names]
+
+
+def _cell_seconds(engine: Engine, pipeline_id: str) -> dict[str, float | None]:
+    """Return seconds by `stage, cell n: source`, of each stage's latest attempt."""
+    heads: dict[tuple[str, int], str] = {}
+    seconds: dict[str, float | None] = {}
+    for event in queries.events_after(engine, pipeline_id):
+        stage = event.stage or ""
+        if event.type == "stage.started":
+            seconds = {name: value for name, value in seconds.items() if not name.startswith(f"{stage}, ")}
+        elif event.type == "cell.started":
+            heads[stage, event.data["cell"]] = event.data["source"].splitlines()[0][:60]
+        elif event.type == "cell.completed":
+            number = event.data["cell"]
+            seconds[f"{stage}, cell {number}: {heads.get((stage, number), '')}"] = event.data["seconds"]
+    return seconds
+
+
+def _model_seconds(manifests: Mapping[str, Row]) -> dict[str, float | None]:
+    models = _detail(manifests, StageName.TRANSFORM, "models", [])
+    return {model["name"]: model["seconds"] for model in models}
+
+
+def _shifts(engine: Engine, settings: Settings, a: Row, b: Row) -> list[Row]:
+    one, other = (
+        _records(RunFolder(settings.home, each["pipeline_id"]), each) if _is_done(each, StageName.PROCESS) else None
+        for each in (a, b)
+    )
+    found = shifts_between(one, other) if one is not None and other is not None else []
+    ruled = [_ruled(engine, each["pipeline_id"]) if _is_done(each, StageName.TRANSFORM) else {} for each in (a, b)]
+    found += [
+        cramers_v(name, *(each[name] for each in ruled)) for name in _RULED if all(each.get(name) for each in ruled)
+    ]
+    return [
+        {"column": each.column, "measure": each.measure, "value": round(each.value, 4), "size": each.size}
+        | {"strength": round(each.strength, 3), "a": each.a, "b": each.b}
+        for each in sorted(found, key=lambda shift: -shift.strength)
+    ]
+
+
+def _is_done(document: Row, stage: StageName) -> bool:
+    """Whether what lies there is the stage's result; a stage at work, or given up, leaves what nobody vouches for."""
+    return any(each["name"] == stage and each["status"] in STAGE_DONE for each in document["stages"])
+
+
+def _ruled(engine: Engine, pipeline_id: str) -> dict[str, dict[object, int]]:
+    """Return the records of each value that a rule gives, by column; nothing where the run has no marts."""
+    mart = table(MART, schema=schema_of(pipeline_id))
+    if not inspect(engine).has_table(MART, schema=mart.schema):
+        return {}
+    counts: dict[str, dict[object, int]] = {}
+    with engine.connect() as connection:
+        for name in _RULED:
+            query: Any = select(column(name), func.count()).select_from(mart).group_by(column(name))
+            counts[name] = {row[0]: row[1] for row in connection.execute(query)}
+    return counts
+
+
+def _records(folder: RunFolder, document: Row) -> pl.LazyFrame | None:
+    """Return the run's processed records with their age in days at the run's clock, None when it has none."""
+    files = part_files(folder.stage(StageName.PROCESS), ITEMS)
+    if not files:
+        return None
+    clock = datetime.fromisoformat(document["parameters"]["reference_time"])
+    age = (pl.lit(clock) - pl.col("created_at")).dt.total_seconds() / 86_400
+    return pl.scan_parquet(files, glob=False).select(*_COMPARED, age_in_days=age)
+
+
+def _versions(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
+    both = [{k: v for each in run.values() for k, v in each.get("versions", {}).items()} for run in (a, b)]
+    return _differing(*both) if all(both) else []
+
+
+def _fingerprints(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
+    """Return the stages whose code or environment hashes differ; only where both runs know them for certain."""
+    found = []
+    for stage in StageName:
+        one, other = (run[stage.value].get("fingerprint") or {} for run in (a, b))
+        for kind in ("code", "environment"):
+            if one and other and one.get(kind) != other.get(kind):
+                found.append(
+                    {"name": f"{kind} of {stage}", "a": str(one.get(kind))[:12], "b": str(other.get(kind))[:12]}
+                )
+    return found

@@ -1,0 +1,83 @@
+"""What a run uses while it lasts: database, Spark, kernels, metrics, and the relay of its events.
+
+Whatever takes long to start is started at once, side by side, and waited for only where it is needed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from workbench.base.settings import Settings
+from workbench.kernels.kernel_pool import warm_kernels
+from workbench.kernels.kernel_provisioner import Kernels
+from workbench.kernels.spark_sessions import SparkAccess, spark_access
+from workbench.run.database_sessions import database_environment, end_backends
+from workbench.run.fingerprint import Code
+from workbench.services import broker, postgres, statsd
+from workbench.services.postgres_needs import check_needs
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.state import database
+from workbench.state.metrics import Metrics
+from workbench.state.relay import relaying
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Everything a run may use. Spark starts in the background: `environment` waits for it where a stage needs it."""
+
+    settings: Settings
+    engine: Engine
+    database_url: str
+    spark: SparkAccess
+    kernels: Kernels
+    metrics: Metrics
+    code: Code
+
+    def environment(
+        self, application: str, stage: StageName, parameters: RunParameters, stop: threading.Event | None = None
+    ) -> dict[str, str]:
+        """Return the environment of a stage's kernel: where things are, and the secrets that open them.
+
+        `application` is the name of its sessions in the database. `stop` ends the waiting for Spark, as the stage's
+        time does.
+        """
+        variables = {
+            **self.settings.workbench_kernel_env,
+            "WORKBENCH_HOME": str(self.settings.home),
+            "WORKBENCH_HEADLESS": "1",
+            **database_environment(self.database_url, application),
+        }
+        distributed = stage is StageName.GENERATE and parameters.records > parameters.distributed_threshold
+        if distributed or stage is StageName.PROCESS:
+            variables["SPARK_REMOTE"] = self.spark.new_session(stop, parameters.stage_timeout)
+        return variables
+
+    def end_remains(self, environment: Mapping[str, str]) -> None:
+        """End what a kernel of this environment that did not end well has left at work in database and Spark."""
+        end_backends(self.engine, environment["PGAPPNAME"])
+        if "SPARK_REMOTE" in environment:
+            self.spark.end_session(environment["SPARK_REMOTE"])
+
+
+@contextmanager
+def acquired(settings: Settings) -> Iterator[Resources]:
+    """Reach or start everything for the block; what was started stops with its last user.
+
+    Raises `ServiceUnavailable` for the database at once; for Spark where a stage first waits for it.
+    """
+    code = Code.as_it_is(settings.notebooks)  # before any kernel imports it
+    with ExitStack() as stack:
+        spark = stack.enter_context(spark_access(settings))
+        kernels = stack.enter_context(warm_kernels())
+        database_url = stack.enter_context(postgres.held(settings))
+        check_needs(database_url)
+        engine = database.connect(database_url)
+        stack.callback(engine.dispose)
+        stack.enter_context(relaying(engine, broker.parameters(settings)))
+        client = stack.enter_context(statsd.client(settings))
+        yield Resources(settings, engine, database_url, spark, kernels, Metrics(client), code)

@@ -1,0 +1,118 @@
+"""Works a run from its claim to its end, whoever executes the stages: Prefect's tasks, or nobody but ourselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import stamina
+
+from workbench.base.errors import LeaseLost, RunCancelled, WorkbenchError
+from workbench.notebook.report_contents import renew_contents
+from workbench.run.completion import complete_run
+from workbench.run.publisher import publish_soon
+from workbench.run.resources import Resources
+from workbench.run.resume import reuse_proven
+from workbench.run.reuse import reuse_former
+from workbench.run.stage_runner import RunAtWork, error_record, exception_name, run_stage, worth_retrying
+from workbench.stage.artefacts import RunFolder
+from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import STAGES, Stage
+from workbench.state import queries
+from workbench.state.database_identity import mark_folder
+from workbench.state.lease import Watch, held_lease
+from workbench.state.publication_queue import pending_publications
+from workbench.state.runs import claim_run
+from workbench.state.states import RunStatus, StageStatus
+
+log = logging.getLogger(__name__)
+RETRIES = 2
+RETRY_SECONDS = 2.0
+
+Execute = Callable[[Stage], None]
+
+
+@contextmanager
+def claimed(resources: Resources, pipeline_id: str, watch: Watch) -> Iterator[RunAtWork]:
+    """Take over a pending run and hold its lease while the block lasts; raises `IllegalTransition`."""
+    settings, engine = resources.settings, resources.engine
+    run = claim_run(engine, pipeline_id, settings.workbench_lease_seconds)
+    with held_lease(run, watch):
+        mark_folder(engine, RunFolder(settings.home, pipeline_id))
+        stored = RunParameters.checked(queries.run_row(engine, pipeline_id)["parameters"])
+        yield RunAtWork(run, stored, RunFolder(settings.home, pipeline_id), resources, watch)
+
+
+def work_run(work: RunAtWork, execute: Execute) -> None:
+    """Take a running run through its stages to its end, by `execute` where a stage has to run.
+
+    Raises what ended the run, after it is recorded; `LeaseLost` when somebody else has decided about it.
+    """
+    try:
+        done = reuse_proven(work) if work.run.attempt > 1 else frozenset()
+        for stage in STAGES:
+            if stage.name not in done:
+                _pass_or_execute(work, stage, execute)
+        complete_run(work.run, work.folder, work.resources.settings.workbench_schema)
+        _renew_contents(work)
+    except LeaseLost:
+        raise
+    except BaseException as error:
+        _end_badly(work, error)
+        raise
+    else:
+        publish_soon(work.run.engine, work.watch.stop)
+    finally:
+        _send_figures(work)
+
+
+def _send_figures(work: RunAtWork) -> None:
+    engine = work.run.engine
+    waiting = {"events": queries.waiting_events(engine), "publications": len(pending_publications(engine))}
+    work.resources.metrics.run_ended(queries.key_figures_of(engine, work.run.pipeline_id), waiting)
+
+
+def execute_with_retries(work: RunAtWork, stage: Stage) -> None:
+    """Run a stage in this thread, and again, up to twice, when its end may be another next time."""
+    attempts = stamina.retry_context(
+        on=may_end_otherwise, attempts=RETRIES + 1, timeout=None, wait_initial=RETRY_SECONDS, wait_jitter=RETRY_SECONDS
+    )
+    for attempt in attempts:
+        with attempt:
+            run_stage(work, stage, partial(_another_follows, attempt.num))
+
+
+def _another_follows(attempt: int, name: str) -> bool:
+    return attempt <= RETRIES and worth_retrying(name)
+
+
+def may_end_otherwise(error: Exception) -> bool:
+    """Tell whether a stage that ended with this error is worth another attempt."""
+    return worth_retrying(exception_name(error))
+
+
+def _pass_or_execute(work: RunAtWork, stage: Stage, execute: Execute) -> None:
+    if work.watch.stop.is_set():
+        raise RunCancelled(f"run {work.run.pipeline_id} was cancelled before stage {stage.name}")
+    if stage.name is StageName.GENERATE and work.parameters.input_file:
+        work.run.stage_passed(stage.name, StageStatus.SKIPPED, f"own input file {work.parameters.input_file}")
+    elif not (work.parameters.reuse and reuse_former(work, stage)):
+        execute(stage)
+
+
+def _end_badly(work: RunAtWork, error: BaseException) -> None:
+    cancelled = work.watch.stop.is_set()
+    work.run.end_badly(RunStatus.CANCELLED if cancelled else RunStatus.FAILED, error_record(error))
+    _renew_contents(work)
+    if cancelled and isinstance(error, WorkbenchError):
+        raise RunCancelled(f"run {work.run.pipeline_id} was cancelled") from error
+
+
+def _renew_contents(work: RunAtWork) -> None:
+    """Let the run's reports lead to each other; a disk without room leaves them as they are, which is true, too."""
+    try:
+        renew_contents(work.folder)
+    except OSError as error:
+        log.warning("contents of reports not renewed", extra={"error_type": type(error).__name__})

@@ -1,0 +1,76 @@
+"""Which home this is: an id that a copy of the folder does not keep, so that copies share nothing outside of it.
+
+A copy (`cp -a`, a restored backup) has another inode than the folder the id was made for; a moved home has the same.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from workbench.base.errors import InvalidSetting
+from workbench.base.files import keep, kept
+from workbench.services import locks
+from workbench.services.service_file import KEEPER_LOCK, PORT, STATE
+
+IDENTITY = "identity.json"
+_LOCK_SECONDS = 30.0
+
+
+class Identity(BaseModel):
+    """The id of a home, and the folder it was made for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    device: int
+    inode: int
+    path: str
+
+    @classmethod
+    def of(cls, home: Path, home_id: str) -> Self:
+        status = home.stat()
+        return cls(id=home_id, device=status.st_dev, inode=status.st_ino, path=str(home.resolve()))
+
+    def is_of(self, home: Path) -> bool:
+        """Tell whether it was made for this folder. Device numbers may change when a machine starts, paths by `mv`."""
+        now = self.of(home, self.id)
+        return self.inode == now.inode and (self.device == now.device or self.path == now.path)
+
+
+def identity_of(home: Path) -> str:
+    """Return the id of a WORKBENCH_HOME that has a folder `services`; a new home, or a copy, gets one of its own.
+
+    Raises `InvalidSetting` for a copy whose files are hard links to those of its original.
+    """
+    file = home / "services" / IDENTITY
+    known = kept(file, Identity.model_validate_json)
+    if known is not None and known == Identity.of(home, known.id):
+        return known.id
+    with locks.locked(file.with_suffix(".lock"), locks.EXCLUSIVE, _LOCK_SECONDS):
+        return _settled(home, file)
+
+
+def _settled(home: Path, file: Path) -> str:
+    known = kept(file, Identity.model_validate_json)
+    if known is not None and not known.is_of(home):
+        _part_from_original(home)
+        known = None
+    home_id = known.id if known is not None else secrets.token_hex(6)
+    keep(file, Identity.of(home, home_id).model_dump_json().encode())
+    return home_id
+
+
+def _part_from_original(home: Path) -> None:
+    """Forget where the services of the original are; its server on the files of both would destroy them."""
+    for lock in home.glob(f"services/*/{KEEPER_LOCK}"):
+        if lock.stat().st_nlink > 1:
+            raise InvalidSetting(
+                f"WORKBENCH_HOME {home}: its files are hard links shared with the home it was copied from; "
+                "copy it with `cp -a`, or set WORKBENCH_HOME to another folder"
+            )
+    for note in (*home.glob(f"services/*/{STATE}"), *home.glob(f"services/*/{PORT}")):
+        note.unlink(missing_ok=True)

@@ -1,0 +1,123 @@
+"""The embedded Prefect server: its API by itself (light), or with its user interface and background services (full).
+
+Both keep their state in one SQLite store below WORKBENCH_HOME. They are told of no network but loopback.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import shutil
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from workbench.base.files import keep, private_folder, sync
+from workbench.base.settings import PROJECT
+from workbench.services import locks, processes
+from workbench.services.service import Kind, Service
+from workbench.services.service_file import PORT
+
+log = logging.getLogger(__name__)
+_STORE, _UNFINISHED = "prefect.db", "first-migration"
+_APP = "workbench.prefect.app:create_app"
+_MIGRATION_SECONDS = 120.0
+_QUIET = {
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    "DO_NOT_TRACK": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+_LIGHT = {"PREFECT__SERVER_WEBSERVER_ONLY": "1", "PREFECT_SERVER_UI_ENABLED": "false"}
+
+
+def prepare(folder: Path, full: bool) -> Service:
+    """Say how a server is started. Until it is ready no other of this store is, for both would migrate it."""
+    store = private_folder(folder.parent / "prefect" / "store")
+    migration = ExitStack()
+    migration.enter_context(locks.locked(store / "migration.lock", locks.EXCLUSIVE, _MIGRATION_SECONDS))
+    _begin_store(store)
+    shutil.rmtree(folder / "ui", ignore_errors=True)  # Prefect's copy of its page, unsynced: a power loss empties files
+    port = processes.same_port(folder / PORT)  # clients and bookmarks outlive a restart
+    url = f"http://127.0.0.1:{port}/api"
+    return Service(
+        command=[
+            sys.executable, "-m", "uvicorn", "--factory", _APP, "--app-dir", str(PROJECT),
+            "--host", "127.0.0.1", "--port", str(port),
+            "--log-level", "warning", "--no-access-log", "--no-proxy-headers", "--timeout-graceful-shutdown", "2",
+        ],
+        environment=processes.plain_environment() | _environment(store, folder, url, full),
+        folder=folder,
+        url=url,
+        is_ready=lambda: _is_ready(port, store, migration),
+        port=port,
+        clean_up=migration.close,
+    )  # fmt: skip
+
+
+def _environment(store: Path, folder: Path, url: str, full: bool) -> dict[str, str]:
+    here = {
+        "PREFECT_HOME": str(store),
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": url_of(store),
+        "PREFECT_UI_STATIC_DIRECTORY": str(folder / "ui"),
+    }
+    return _QUIET | here | ({} if full else _LIGHT)
+
+
+def url_of(store: Path) -> str:
+    """Return SQLAlchemy's URL of the store in a folder, whatever characters its path holds."""
+    return f"sqlite+aiosqlite:///{quote(str(store / _STORE))}"
+
+
+def _begin_store(store: Path) -> None:
+    """Mark a store that is not there yet as unfinished, and remove one that a cut-off first start has left so.
+
+    Some of Prefect's migrations commit half way and fail when they are run again. An unfinished store has never been
+    ready, so nobody has been told that it holds anything.
+    """
+    unfinished = store / _UNFINISHED
+    if unfinished.exists():
+        log.warning("%s: its first migration was cut off; the store is made anew", store / _STORE)
+        for name in (f"{_STORE}-wal", f"{_STORE}-shm", _STORE):
+            (store / name).unlink(missing_ok=True)
+    elif not (store / _STORE).exists():
+        keep(unfinished, b"while this file is here the store has never been ready, and is made anew\n")
+
+
+def _finish_store(store: Path) -> None:
+    """Remove the mark, once the disk holds what the migrations have committed."""
+    unfinished = store / _UNFINISHED
+    if unfinished.exists():
+        for file in (*store.glob(f"{_STORE}*"), store):
+            sync(file)
+        unfinished.unlink()
+        sync(store)
+
+
+def _is_ready(port: int, store: Path, migration: ExitStack) -> bool:
+    healthy = is_healthy("127.0.0.1", port, "/api")
+    if healthy:
+        _finish_store(store)
+        migration.close()
+    return healthy
+
+
+def is_healthy(host: str, port: int, path: str, seconds: float = 2.0) -> bool:
+    """Tell whether a Prefect API answers there."""
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
+    try:
+        connection.request("GET", f"{path}/health")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+LIGHT = Kind(prepare=partial(prepare, full=False), start_seconds=120, attempts=3)
+FULL = Kind(prepare=partial(prepare, full=True), start_seconds=120, attempts=3)

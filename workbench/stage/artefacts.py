@@ -1,0 +1,183 @@
+"""Where a run's files lie, and how a manifest proves them.
+
+WORKBENCH_HOME/runs/<id>/manifest.json            the run: who, when, which parameters
+WORKBENCH_HOME/runs/<id>/database                 the identity of the database that has the run's row
+WORKBENCH_HOME/runs/<id>/<nn_stage>/…             a stage's artefacts
+WORKBENCH_HOME/runs/<id>/<nn_stage>/manifest.json rows, bytes and sha256 of each artefact
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from workbench.base.errors import ManifestBroken, UnknownRun
+from workbench.base.files import made_folder, written_whole
+from workbench.stage.parameters import StageName
+
+MANIFEST = "manifest.json"
+IDENTITY = "database"
+COUNTED = "counted.json"
+RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
+_PACKAGES = ("notebook-workbench", "dbt-core", "dbt-postgres", "faker", "numpy", "polars", "pyarrow", "pyspark")
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by time and fits a path, a schema name and an URL as it is."""
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%S}_{secrets.token_hex(3)}"
+
+
+def checked_run_id(text: str) -> str:
+    """Return `text` if it has the form of a run id; raises `UnknownRun`. Every path and schema goes through here."""
+    if not RUN_ID.fullmatch(text):
+        raise UnknownRun(f"run {text[:60]!r}: not a run id; `workbench runs` lists them")
+    return text
+
+
+def schema_of(pipeline_id: str) -> str:
+    """Return the PostgreSQL schema that holds this run's tables and marts."""
+    return f"run_{checked_run_id(pipeline_id)}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; paths come from ids and stage names, never from text of a user."""
+
+    home: Path
+    pipeline_id: str
+
+    @property
+    def path(self) -> Path:
+        return self.home / "runs" / checked_run_id(self.pipeline_id)
+
+    def stage(self, stage: StageName) -> Path:
+        return self.path / stage_folder_name(stage)
+
+    def begin(self, stage: StageName) -> Path:
+        """Make the folder of a stage that begins and return it; what tells of an earlier result there goes.
+
+        So does the run's own manifest, which told of a whole run.
+        """
+        folder = made_folder(self.stage(stage))
+        for path in (folder / MANIFEST, folder / COUNTED, self.path / MANIFEST):
+            path.unlink(missing_ok=True)
+        return folder
+
+
+def stage_folder_name(stage: StageName) -> str:
+    """Return the name of a stage's folder within its run's, e.g. 03_process."""
+    return f"{list(StageName).index(stage) + 1:02}_{stage}"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage has made: the border between stage logic and everything that records it.
+
+    `counts`: records by key figure (generated, read, ingested, rejected, processed, transformed, exported).
+    `files`: path relative to the stage's folder -> rows in it (None: not a table).
+    `details`: whatever else is worth knowing, as JSON (defects by kind, rejects by reason, dbt models …).
+    """
+
+    counts: Mapping[str, int]
+    files: Mapping[str, int | None]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Artefact(BaseModel):
+    """One file: path relative to the stage's folder, rows (None: not a table), bytes, sha256 in hex."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    rows: int | None
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What a stage left behind. The stage counts as done only while every artefact still matches it.
+
+    `inputs` are the sha256 of what the stage read, by path relative to the run's folder (own input: absolute).
+    `fingerprint` are hashes of all that the result depends on, none where that is not certain; `reused_from` is the
+    run that made the artefacts, empty when it is this one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pipeline_id: str
+    stage: StageName
+    parameters: dict[str, Any]
+    counts: dict[str, int]
+    inputs: dict[str, str]
+    artefacts: tuple[Artefact, ...]
+    details: dict[str, Any]
+    versions: dict[str, str]
+    fingerprint: dict[str, str] = {}
+    reused_from: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read a stage folder's manifest; raises `ManifestBroken` when it is missing or unreadable."""
+        try:
+            return cls.model_validate_json((folder / MANIFEST).read_bytes())
+        except (OSError, ValueError) as error:
+            raise ManifestBroken(f"{folder / MANIFEST}: no usable manifest ({type(error).__name__})") from error
+
+    def write(self, folder: Path) -> None:
+        with written_whole(folder / MANIFEST) as file:
+            file.write(self.model_dump_json(indent=2).encode())
+
+    def verify(self, folder: Path) -> None:
+        """Compare every artefact with its entry; raises `ManifestBroken` naming the first that differs."""
+        for artefact in self.artefacts:
+            path = folder / artefact.path
+            if not path.is_file() or path.stat().st_size != artefact.bytes or sha256_of(path) != artefact.sha256:
+                raise ManifestBroken(f"{path}: missing or not what the stage wrote; resume the run to make it again")
+
+
+class Counted(BaseModel):
+    """What a stage that fails had counted by then; `details` as those of a manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    counts: dict[str, int] = {}
+    details: dict[str, Any] = {}
+
+    @classmethod
+    def read(cls, folder: Path) -> Counted:
+        """Read what the attempt at work has counted; nothing where it has told nothing."""
+        try:
+            return cls.model_validate_json((folder / COUNTED).read_bytes())
+        except (OSError, ValueError):
+            return cls()
+
+    def write(self, folder: Path) -> None:
+        with written_whole(folder / COUNTED) as file:
+            file.write(self.model_dump_json(indent=2).encode())
+
+
+def describe_artefact(folder: Path, path: str, rows: int | None) -> Artefact:
+    """Measure one file of a stage's folder."""
+    file = folder / path
+    return Artefact(path=path, rows=rows, bytes=file.stat().st_size, sha256=sha256_of(file))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that shape the artefacts."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def sha256_of(path: Path) -> str:
+    """Return the file's SHA-256 in hex, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

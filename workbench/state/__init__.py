@@ -1,0 +1,1 @@
+"""Runs, their stages and events in PostgreSQL, and the relay to RabbitMQ."""

@@ -1,0 +1,76 @@
+"""What every handler works with: handed in once, carried by the application, no globals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request
+from jinja2 import Environment
+from sqlalchemy import Engine
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
+
+from workbench.base.errors import WorkbenchError
+from workbench.base.settings import Settings
+from workbench.stage.artefacts import checked_run_id
+from workbench.stage.parameters import StageName
+from workbench.web.actions import Actions
+from workbench.web.auth import Access
+from workbench.web.broadcaster import Live
+from workbench.web.limits import TokenBucket
+
+
+@dataclass(frozen=True)
+class Context:
+    """Settings, tracking database, actions, and what the page itself keeps."""
+
+    settings: Settings
+    engine: Engine
+    actions: Actions
+    access: Access
+    live: Live
+    templates: Environment
+    starts: TokenBucket = field(default_factory=TokenBucket)
+
+    def render(self, request: Request, template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
+        """Return a page; its forms carry the session's token."""
+        session = request.scope.get("workbench.session", "")
+        shared = {"form_token": self.access.form_token(session), "path": request.url.path, "offers": self.actions}
+        return HTMLResponse(self.templates.get_template(template).render(shared | values), status)
+
+    def trouble(self) -> str | None:
+        """Say in one sentence what keeps new runs from being worked; what keeps us from asking does, too."""
+        try:
+            return self.actions.trouble()
+        except WorkbenchError as error:
+            return str(error)
+
+    def take_start(self, key: str | None) -> None:
+        """Count one start of a run; raises 429 with the seconds to wait when there have been too many."""
+        wait = self.starts.take(key)
+        if wait:
+            headers = {"Retry-After": f"{wait:.0f}" if wait >= 1 else "1"}
+            raise HTTPException(429, f"too many runs were started; try again in {headers['Retry-After']} s", headers)
+
+
+def context_of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+def _run_id(pipeline_id: Annotated[str, Path(description="a run's id", examples=["20261123t083012_a1b2c3"])]) -> str:
+    return checked_run_id(pipeline_id)
+
+
+def _stage_name(
+    stage: Annotated[str, Path(description="a stage's name", json_schema_extra={"enum": [*map(str, StageName)]})],
+) -> StageName:
+    if stage not in list(StageName):
+        raise HTTPException(404, f"there is no stage {stage[:60]!r}")
+    return StageName(stage)
+
+
+InContext = Annotated[Context, Depends(context_of)]
+RunId = Annotated[str, Depends(_run_id)]
+Stage = Annotated[StageName, Depends(_stage_name)]

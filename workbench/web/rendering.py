@@ -1,0 +1,137 @@
+"""Templates and the words, numbers and times in them; the parts of a run's page that change while it is watched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import plotly
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.graph_objects import Figure
+from sqlalchemy import Engine
+
+from workbench.base.settings import Settings
+from workbench.stage.changed_files import changed_files_text
+from workbench.web.actions import Actions
+from workbench.web.views import run_view
+
+_TEMPLATES = Path(__file__).with_name("templates")
+RUN_PARTS = ("headline", "stages", "counts", "files", "log")
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+PLOTLY_NAME = f"plotly-{plotly.__version__}.min.js"
+_TONES = {
+    "completed": "good",
+    "reused": "good",
+    "running": "busy",
+    "failed": "bad",
+    "crashed": "bad",
+    "killed": "bad",
+    "timed_out": "bad",
+    "cancelled": "warn",
+}
+_MARKS = {"good": "✓", "bad": "✗", "warn": "■", "busy": "●", "quiet": "○"}
+
+
+def templates() -> Environment:
+    """Return the templates with everything they call."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": count_text,
+        "seconds": seconds_text,
+        "size": size_text,
+        "moment": moment_text,
+        "figure": figure_block,
+        "shown": value_text,
+        "change": change_text,
+    }
+    environment.globals["changed_files_text"] = changed_files_text
+    environment.globals |= {"badge": badge, "plotly": PLOTLY_NAME, "plotly_styles": plotly_styles()}
+    return environment
+
+
+def run_parts(
+    environment: Environment, engine: Engine, settings: Settings, actions: Actions, pipeline_id: str
+) -> Mapping[str, str]:
+    """Render the parts of a run's page that change, by the id of their element; raises `UnknownRun`."""
+    values = {"run": run_view(engine, settings, pipeline_id), "offers": actions}
+    return {name: environment.get_template(f"_run_{name}.html").render(values) for name in RUN_PARTS}
+
+
+@cache
+def plotly_styles() -> tuple[str, ...]:
+    """Return the ids of the style sheets that Plotly would add while it loads, which the policy refuses.
+
+    It adds none whose id is there already, and nothing is drawn here that needs one: empty ones take their place.
+    """
+    return tuple(dict.fromkeys(re.findall(r'getElementById\("([0-9a-f]{64})"\)', PLOTLY.read_text("utf-8"))))
+
+
+def badge(status: str) -> Markup:
+    """Return a status as a word in its colour, with a mark for those who do not see colours."""
+    tone = _TONES.get(status, "quiet")
+    words = status.replace("_", " ")
+    mark = Markup('<span aria-hidden="true">{}</span> ').format(_MARKS[tone])
+    return Markup('<span class="badge {}">{}{}</span>').format(tone, mark, words)
+
+
+def count_text(count: int | None) -> str:
+    """Return a count with thousands separators, and a dash where there is none yet."""
+    return "–" if count is None else f"{count:,}"
+
+
+def value_text(value: object) -> str:
+    """Return any value as a person writes it."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else str(value)
+
+
+def change_text(change: float | None) -> str:
+    """Return by how much something has changed, with its sign."""
+    return "–" if change is None else "0" if change == 0 else f"{change:+,}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a duration as people say it."""
+    if seconds is None:
+        return "–"
+    if seconds >= 60:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
+    return f"{float(seconds):.1f} s" if seconds >= 0.95 else f"{float(seconds) * 1000:.0f} ms"
+
+
+def size_text(size: int) -> str:
+    """Return a file's size in the largest unit of which it has one."""
+    for unit, divisor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= divisor:
+            return f"{size / divisor:,.1f} {unit}"
+    return f"{size} B"
+
+
+def moment_text(moment: datetime | str | None) -> Markup:
+    """Return a moment in UTC, to the second."""
+    if moment is None:
+        return Markup("–")
+    when = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return Markup('<time datetime="{}">{}</time>').format(when.isoformat(), f"{when:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def figure_block(figure: Figure, words: str) -> Markup:
+    """Return a figure as the page's script draws it, and `words` for those who do not see it drawn."""
+    data = figure.to_json().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(
+        '<figure class="plot"><div data-figure role="img" aria-label="{}"></div><figcaption>{}</figcaption></figure>'
+        '<script type="application/json">{}</script>'
+    ).format(words, words, Markup(data))
