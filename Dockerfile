@@ -10,6 +10,7 @@ USER workbench
 COPY --chown=workbench requirements.lock pyproject.toml README.md Makefile ./
 COPY --chown=workbench .ci .ci
 COPY --chown=workbench pipeline_lib/__init__.py pipeline_lib/
+COPY --chown=workbench workbench/__init__.py workbench/
 COPY --chown=workbench flows/__init__.py flows/
 RUN .ci/setup .venv
 COPY --chown=workbench . .

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from workbench.stage.parameters import STAGE_PARAMETERS, RunParameters, StageParameters
+from workbench.stage.parameters import StageParameters
+from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
 
 PAGE = Path(__file__).with_name("parameters.md")
 _HEAD = """\
 # Parameters
 
-What a person may choose about a run. This page is written from the models in `workbench/stage/parameters.py` by
+What a person may choose about a run. This page is written from the models in `pipeline_lib/parameters.py` by
 `make docs`; change them, not it.
 
 On the command line a parameter is an option (`defect_rate` is `--defect-rate`), or `--set defect_rate=0.05`, which
@@ -28,7 +29,7 @@ def document() -> str:
     known = {name for model in STAGE_PARAMETERS.values() for name in model.model_fields}
     parts = [_HEAD]
     for stage, model in STAGE_PARAMETERS.items():
-        parts.append("\n".join([f"## {stage.value.capitalize()}", "", *_table(model, set(model.model_fields))]) + "\n")
+        parts.append("\n".join([f"## {stage.capitalize()}", "", *_table(model, set(model.model_fields))]) + "\n")
     own = set(RunParameters.model_fields) - known
     parts.append("\n".join(["## The run as a whole", "", *_table(RunParameters, own)]) + "\n")
     return "\n".join(parts)

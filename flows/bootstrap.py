@@ -19,7 +19,8 @@ from workbench.base.errors import Refused, RunCancelled, RunStateError, ServiceU
 from workbench.base.settings import Settings
 from workbench.cli.app import Following, create_cli
 from workbench.prefect.start import flow_in_background, reach_prefect, tell_prefect_where_it_lives
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import StageName
+from workbench.stage.run_parameters import RunParameters
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -183,7 +184,8 @@ def work(settings: Settings, limit: int) -> None:
     with ExitStack() as held:
         reach_prefect(settings, held, full=True)
         os.environ.update(_WORKER | {"WORKBENCH_HOME": str(settings.home)})
-        importlib.import_module("workbench.prefect.worker").work(settings, limit)
+        flow = importlib.import_module("flows.pipeline").pipeline
+        importlib.import_module("workbench.prefect.worker").work(settings, limit, flow)
 
 
 def serve_page(settings: Settings, on_ready: Callable[[str], None]) -> None:

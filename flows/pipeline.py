@@ -35,9 +35,9 @@ from workbench.run.publisher import check_readers
 from workbench.run.resources import Resources, acquired
 from workbench.run.reuse import on_former_clock
 from workbench.run.stage_runner import RunAtWork, is_cancelled, run_stage, worth_retrying
-from workbench.run.work import RETRIES, RETRY_SECONDS, claimed, may_end_otherwise, work_run
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.run.work import RETRIES, RETRY_SECONDS, claimed, may_end_otherwise, stages_to_execute, worked_to_its_end
 from workbench.stage.pipeline import STAGES, Stage, stage_named
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.lease import Watch
 from workbench.state.runs import Origin, create_run
@@ -144,7 +144,9 @@ def work_here(resources: Resources, pipeline_id: str, watch: Watch) -> None:
 def _work_to_the_end(work: RunAtWork) -> None:
     token = _AT_WORK.set(work)
     try:
-        work_run(work, lambda stage: _run_as_task(stage, work.parameters.stage_timeout))
+        with worked_to_its_end(work):
+            for stage in stages_to_execute(work):
+                _run_as_task(stage, work.parameters.stage_timeout)
     finally:
         _AT_WORK.reset(token)
         publish_key_figures(work)
@@ -153,7 +155,7 @@ def _work_to_the_end(work: RunAtWork) -> None:
 def _run_as_task(stage: Stage, stage_timeout: int) -> None:
     """Run the stage's task; its name and its time limit are the stage's (Prefect's limit only backs up ours)."""
     name, limit = f"{STAGES.index(stage) + 1} {stage.title}", stage_timeout + 60
-    ended = _stage_task.with_options(task_run_name=name, timeout_seconds=limit)(stage.name.value)
+    ended = _stage_task.with_options(task_run_name=name, timeout_seconds=limit)(stage.name)
     if ended is not None:
         raise cast(BaseException, get_state_exception(ended))
 
@@ -172,7 +174,7 @@ def _try_again(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any]) -> 
 )
 def _stage_task(stage_name: str) -> State[Any] | None:
     """Run one stage of the run at work. One that was cancelled becomes that state, which holds what ended it."""
-    stage, context = stage_named(StageName(stage_name)), TaskRunContext.get()
+    stage, context = stage_named(stage_name), TaskRunContext.get()
     attempts_left = context is not None and context.task_run.run_count <= RETRIES
     work = _AT_WORK.get()
     try:

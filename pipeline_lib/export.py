@@ -31,10 +31,10 @@ from pipeline_lib.formats import (
     write_parquet,
 )
 from pipeline_lib.mart_records import MART, mart_records
+from pipeline_lib.parameters import ExportParameters
 from workbench.base.errors import ConservationBroken
 from workbench.base.files import written_whole
 from workbench.stage.artefacts import StageResult, describe_artefact, schema_of, versions
-from workbench.stage.parameters import ExportParameters
 from workbench.stage.progress import Progress, silent
 
 WRITERS: Mapping[str, Writer] = {"json": write_json, "jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}

@@ -15,6 +15,7 @@ from typing import IO
 import polars as pl
 
 from pipeline_lib.input_file import GENERATED_FILES
+from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.record_blocks import (
     CATEGORIES,
     SEPARATORS,
@@ -26,7 +27,6 @@ from pipeline_lib.record_blocks import (
 from pipeline_lib.vocabulary import Vocabulary, vocabulary_of
 from workbench.base.files import written_whole
 from workbench.stage.artefacts import StageResult
-from workbench.stage.parameters import GenerateParameters
 from workbench.stage.progress import Progress, silent
 
 

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 import pipeline_lib
+import workbench
 from pipeline_lib.generate import check, write_blocks
+from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.record_blocks import Block, block_count, make_block
 from workbench.base.errors import ServiceUnavailable
 from workbench.base.files import written_whole
 from workbench.data.spark_files import limit_retries, spark_errors_told
 from workbench.data.spark_progress import watched
 from workbench.stage.artefacts import StageResult
-from workbench.stage.parameters import GenerateParameters
 from workbench.stage.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -79,14 +80,15 @@ def read_parts(parts: Path, made: Mapping[int, Block]) -> Iterator[Block]:
 
 
 def ship_code(spark: SparkSession) -> None:
-    """Send this package to Spark's workers, so that they run the very code that runs here."""
-    package = Path(pipeline_lib.__file__).parent
+    """Send our packages to Spark's workers, so that they run the very code that runs here."""
+    packages = [Path(str(package.__file__)).parent for package in (pipeline_lib, workbench)]
     with tempfile.TemporaryDirectory() as temporary:
         archive = Path(temporary) / "pipeline_lib.zip"
         with zipfile.ZipFile(archive, "w") as file:
-            for source in sorted(package.rglob("*.py")):
-                name = source.relative_to(package.parent).as_posix()
-                file.writestr(zipfile.ZipInfo(name, _FIRST_DATE), source.read_bytes())
+            for package in packages:
+                for source in sorted(package.rglob("*.py")):
+                    name = source.relative_to(package.parent).as_posix()
+                    file.writestr(zipfile.ZipInfo(name, _FIRST_DATE), source.read_bytes())
         spark.addArtifacts(str(archive), pyfile=True)
 
 

@@ -16,6 +16,7 @@ import polars as pl
 from pipeline_lib.dataset import DATASET, DatasetFile
 from pipeline_lib.fast_validation import frame_of, screen
 from pipeline_lib.input_file import GENERATED_FILES, open_source
+from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.refusal import Outcome, check_accepted, check_is_json
 from pipeline_lib.rejects import REJECTS, Reason, RecordRejected, Reject, RejectFile
 from pipeline_lib.splitting import Batch, RecordStream, detect
@@ -24,7 +25,6 @@ from pipeline_lib.validation import Record, validate
 from workbench.base.errors import InputEmpty, InputRejected, InvalidParameter
 from workbench.base.files import written_whole
 from workbench.stage.artefacts import COUNTED, Counted, StageResult
-from workbench.stage.parameters import IngestParameters
 from workbench.stage.progress import Progress, silent
 
 REPAIRABLE = ("name", "category", "value")

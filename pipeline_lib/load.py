@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from pipeline_lib.tables import TABLES, loader_name
 from workbench.base.errors import ConservationBroken
 from workbench.data.database_errors import DRIVER_ERRORS, translated
-from workbench.data.run_tables import TABLES, loader_name
 from workbench.data.schema_marker import schema_creation
 from workbench.data.spark_files import ITEMS, PROCESSED, part_files, rows_by_file
 from workbench.services.postgres_needs import loading_connections

@@ -10,9 +10,9 @@ import orjson
 import plotly.graph_objects as go
 
 from pipeline_lib.defects import KINDS, defects_before, plan_defects
+from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.record_blocks import BLOCK_RECORDS, SEPARATORS, draw_columns, make_block
 from workbench.charts.theme import CATEGORY_COLOURS, WARNING, titled
-from workbench.stage.parameters import GenerateParameters
 
 SAMPLE = 300
 

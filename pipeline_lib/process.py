@@ -21,11 +21,11 @@ from pyspark.sql.connect import functions as F
 from pyspark.sql.connect.window import Window
 from pyspark.sql.types import DecimalType
 
+from pipeline_lib.parameters import ProcessParameters
 from workbench.base.errors import ConservationBroken, InvalidParameter
 from workbench.data.spark_files import ITEMS, PROCESSED, limit_retries, spark_errors_told, write_tables
 from workbench.data.spark_progress import watched
 from workbench.stage.artefacts import StageResult
-from workbench.stage.parameters import ProcessParameters
 from workbench.stage.progress import Progress, silent
 
 if TYPE_CHECKING:

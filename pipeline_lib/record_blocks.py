@@ -16,9 +16,9 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline_lib.defects import KINDS, DefectPlan, Fragments, defective_text, plan_defects
+from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.vocabulary import Customer, vocabulary_of
 from workbench.base.errors import InvalidParameter
-from workbench.stage.parameters import GenerateParameters
 
 BLOCK_RECORDS = 65_536
 CATEGORIES = ("A", "B", "C", "D")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.rejects import REJECTS, Reason, RejectFile
 from pipeline_lib.validation import OPTIONAL_FIELDS, REQUIRED_FIELDS
 from workbench.base.errors import InputUnreadable, NothingAccepted, TooManyRejects
 from workbench.base.redaction import redacted_json
-from workbench.stage.parameters import IngestParameters
 
 _NEARLY_ALL = 0.9
 _PARSED_BYTES = 1 << 20

@@ -17,6 +17,7 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
+from pipeline_lib.parameters import TransformParameters
 from workbench.base.errors import ManifestBroken
 from workbench.base.files import written_whole
 from workbench.data.database_errors import DRIVER_ERRORS, translated
@@ -25,7 +26,6 @@ from workbench.data.dbt_runner import NODES, DbtCall, call_dbt, profile_environm
 from workbench.data.marts_aside import set_aside
 from workbench.data.publication import MARTS
 from workbench.stage.artefacts import StageResult
-from workbench.stage.parameters import TransformParameters
 from workbench.stage.progress import Progress, silent
 
 SOURCES = ("processed_items", "processed_by_category", "processed_by_country", "processed_by_day")

@@ -32,7 +32,7 @@ from workbench.run.completion import verified_manifest
 from workbench.services.processes import free_port
 from workbench.services.service_file import has_keeper, read_live_state
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 
 _WORKBENCH = Path(sys.executable).with_name("workbench")
 _DISK_MEBIBYTES = 4096
@@ -190,7 +190,7 @@ def _lost(home: Home, told: Mapping[str, str], output: str) -> Iterator[str]:
 def _unproven(home: Home, pipeline_id: str, status: str) -> Iterator[str]:
     if status != "completed":
         yield f"run {pipeline_id} was completed and is {status}"
-    for stage in StageName:
+    for stage in STAGE_NAMES:
         try:
             verified_manifest(RunFolder(home.path, pipeline_id), stage)
         except WorkbenchError as error:

@@ -21,7 +21,7 @@ from tests.integration.service_watch import keepers_below
 from workbench.data.publication import MARTS, published_schemas
 from workbench.services.service_file import read_live_state, service_folder
 from workbench.stage.artefacts import schema_of
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 from workbench.state.failpoints import FAILPOINTS, VARIABLE
 from workbench.state.lease import request_cancel
 
@@ -61,7 +61,7 @@ class Fault:
 
 def _failpoint(chance: random.Random) -> dict[str, str]:
     name = chance.choice(FAILPOINTS)
-    place = f"{name}/{chance.choice(list(StageName))}" if name in _IN_A_STAGE else name
+    place = f"{name}/{chance.choice(STAGE_NAMES)}" if name in _IN_A_STAGE else name
     return {VARIABLE: f"{place}:SIGKILL"}
 
 

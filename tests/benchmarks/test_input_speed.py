@@ -17,7 +17,7 @@ from faker import Faker
 
 from pipeline_lib.generate import generate
 from pipeline_lib.ingest import ingest
-from workbench.stage.parameters import GenerateParameters, IngestParameters
+from pipeline_lib.parameters import GenerateParameters, IngestParameters
 
 pytestmark = pytest.mark.benchmark
 

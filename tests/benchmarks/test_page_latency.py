@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from tests.web.browsing import chromium, needs_browser, tab
 from tests.web.by_hand import Worker
 from tests.web.served import Page
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.state.events import CHANNEL, Event, EventType
 from workbench.state.runs import OwnedRun
 
@@ -70,7 +70,7 @@ def worked(run: OwnedRun) -> dict[tuple[StageName, int], tuple[int, float]]:
     """Work the run's cells; returns of each the number of the event that ended it, and when it was about to be told."""
     told: dict[tuple[StageName, int], tuple[int, float]] = {}
     sequence = 1
-    for stage in StageName:
+    for stage in STAGE_NAMES:
         run.stage_started(stage)
         for cell in range(1, CELLS + 1):
             run.record(Event(EventType.CELL_STARTED, {"cell": cell, "cells": CELLS, "source": "work()"}, stage))
@@ -106,4 +106,4 @@ def test_a_cells_end_on_the_screen(page: Page, worker: Worker) -> None:
     print()
     shown("a bare LISTEN", floor)
     shown("the screen", on_screen)
-    assert len(on_screen) == len(floor) == RUNS * CELLS * len(StageName)
+    assert len(on_screen) == len(floor) == RUNS * CELLS * len(STAGE_NAMES)

@@ -21,10 +21,10 @@ import pytest
 
 from pipeline_lib.export import Output, export
 from pipeline_lib.load import load_processed
+from pipeline_lib.parameters import ProcessParameters
 from pipeline_lib.process import process
 from tests.integration.dataset_rows import REFERENCE_TIME, SCHEMA
 from workbench.stage.artefacts import schema_of
-from workbench.stage.parameters import ProcessParameters
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession

@@ -16,7 +16,7 @@ from playwright.sync_api import Page as Tab
 from tests.e2e.conftest import Workbench
 from tests.web.browsing import chromium, needs_browser, tab, what_is_seen
 from workbench.services.processes import free_port
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]
 WAIT = 240_000  # milliseconds; a machine that is busy takes its time
@@ -113,9 +113,9 @@ def _same(sights: Callable[[], tuple[str, str]], opened: Tab) -> None:
 
 def _turned_in_order(sights: list[str]) -> None:
     """Every stage was seen running, then completed, and so was a cell of each; `sights` stand in their order."""
-    expected = [f"stage-{stage} {status}" for stage in StageName for status in ("running", "completed")]
+    expected = [f"stage-{stage} {status}" for stage in STAGE_NAMES for status in ("running", "completed")]
     assert [sight for sight in sights if sight in expected] == expected
-    for stage in StageName:
+    for stage in STAGE_NAMES:
         of_cells = [sight for sight in sights if sight.startswith(f"cell-{stage}-1-")]
         assert any(
             sight.endswith(" running") and sight.replace("running", "completed") in of_cells[number:]

@@ -17,10 +17,8 @@ from tests.e2e.conftest import RUN_SECONDS, WORKBENCH, Workbench
 from tests.e2e.hostile_shell import hostile_shell
 from tests.e2e.test_pinned_data import ARGUMENTS, PINNED, exported
 from tests.integration.service_watch import keepers_below, wait_until
-from workbench.base.settings import Settings
 from workbench.services.processes import free_port
-from workbench.stage.artefacts import Manifest, sha256_of
-from workbench.stage.parameters import StageName
+from workbench.stage.artefacts import Manifest, RunFolder, sha256_of
 
 pytestmark = pytest.mark.promise("P22", "the shell's environment, the locale, the user and the path change nothing")
 SHELLS: dict[str, Callable[[Path], dict[str, str]]] = {
@@ -51,13 +49,13 @@ def test_the_first_command_of_a_home_answers_in_every_shell(shell: str, home: Pa
 def test_a_run_makes_the_same_data_in_a_foreign_shell(home: Path, tmp_path: Path) -> None:
     environment = SHELLS["foreign"](tmp_path / "of somebody else") | {"WORKBENCH_HOME": str(home)}
     run = answer_of("run", *ARGUMENTS, environment=environment)
-    folder = Settings(_env_file=None, workbench_home=home).run_folder(run["pipeline_id"])
+    folder = RunFolder(home, run["pipeline_id"])
     files = [name for name in PINNED if (folder.path / name).is_file()]
     found = {name: sha256_of(folder.path / name) for name in files}
     assert found | {"exported data": exported(Path(run["output_file"]))} == {
         name: PINNED[name] for name in (*files, "exported data")
     }
-    assert Manifest.read(folder.stage(StageName.TRANSFORM)).details["tests"] != []
+    assert Manifest.read(folder.stage("transform")).details["tests"] != []
     assert [stage["attempts"] for stage in run["stages"]] == [1] * 5
 
 

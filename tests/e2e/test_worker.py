@@ -24,7 +24,7 @@ from workbench.prefect.api import DEPLOYMENT, contacted
 from workbench.services import prefect
 from workbench.services import spark as spark_service
 from workbench.services.processes import free_port
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import database, queries
 from workbench.state.run_queue import WAITING_SECONDS
 

@@ -25,12 +25,12 @@ from tests.faults.workshop import WorkedRun, Workshop
 from workbench.base.settings import PROJECT, Settings
 from workbench.notebook.report_summary import head_of
 from workbench.run.resources import acquired
-from workbench.stage.parameters import RunParameters, StageName
 from workbench.stage.pipeline import stage_named
+from workbench.stage.run_parameters import RunParameters
 
 REGION = "killed kernel"
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-_STAGE = StageName.PROCESS
+_STAGE = "process"
 _SECONDS = 100
 _WIDTH = 45
 

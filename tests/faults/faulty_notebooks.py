@@ -10,8 +10,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from workbench.base.settings import NOTEBOOKS
-from workbench.stage.parameters import StageName
-from workbench.stage.pipeline import stage_named
+from workbench.stage.pipeline import StageName, stage_named
 
 _FAULT = "fault"
 

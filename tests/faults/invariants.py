@@ -19,7 +19,6 @@ from workbench.run.completion import verified_manifest
 from workbench.run.crash_recovery import look_after
 from workbench.run.publisher import publish_due
 from workbench.stage.artefacts import RunFolder, schema_of
-from workbench.stage.parameters import StageName
 from workbench.state.publication_queue import pending_publications, publication_of
 from workbench.state.run_document import run_document
 from workbench.state.states import STAGE_DONE, TERMINAL
@@ -100,7 +99,7 @@ def _manifest_problems(bench: Bench, pipeline_id: str, stages: Sequence[Row]) ->
         if stage["status"] not in ("completed", "reused"):
             continue
         try:
-            manifest = verified_manifest(folder, StageName(stage["name"]))
+            manifest = verified_manifest(folder, stage["name"])
         except WorkbenchError as error:
             yield f"{stage['name']} counts as {stage['status']}, but: {error}"
         else:

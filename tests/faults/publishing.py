@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, te
 from workbench.data.publication import MARTS
 from workbench.services.postgres_server import programs
 from workbench.stage.artefacts import schema_of
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.publication_queue import publication_of, request_publication
 from workbench.state.runs import Origin, OwnedRun, create_run

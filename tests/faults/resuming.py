@@ -14,10 +14,10 @@ from sqlalchemy import text
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.looking import events_of, stages_of
 from tests.faults.workshop import WorkedRun
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 
 CLOCK = "2026-11-01T12:00:00+00:00"
-STAGES = [stage.value for stage in StageName]
+STAGES = list(STAGE_NAMES)
 
 
 def resumed(run: StartedRun, *options: str, **more: str) -> StartedRun:

@@ -15,7 +15,6 @@ import nbformat
 from tests.faults.looking import Row
 from workbench.notebook.attempts import notebook_of, report_of
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import StageName
 
 if TYPE_CHECKING:
     from tests.faults.bench import Bench
@@ -67,7 +66,7 @@ def notebook_problems(folder: RunFolder, stage: Row, events: Sequence[Row]) -> I
     """Compare the executed notebook of the stage's last attempt, and its report, with the stage and its events."""
     if stage["attempt"] == 0 or stage["status"] == "pending":  # never executed, or its result is to be made again
         return
-    path = notebook_of(folder.stage(StageName(stage["name"])), stage["attempt"])
+    path = notebook_of(folder.stage(stage["name"]), stage["attempt"])
     if not path.exists():
         if stage["status"] != "crashed" or _told_cells(stage, events):
             yield f"{path}: missing"

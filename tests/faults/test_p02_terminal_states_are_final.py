@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from tests.faults.looking import events_of, row_of
 from workbench.base.errors import LeaseLost
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.crash_detection import declare_crashed, doubtful_leases, reap_patiently
 from workbench.state.runs import Origin, OwnedRun, create_run
 
@@ -25,7 +25,7 @@ def expired_run(engine: Engine) -> OwnedRun:
     """Return a run at work whose lease has just run out."""
     run = create_run(engine, RunParameters(), Origin("cli"), lease_seconds=2)
     run.start()
-    run.stage_started(StageName.EXPORT)
+    run.stage_started("export")
     with engine.begin() as connection:
         connection.execute(text("update pipelines set lease_expires_at = clock_timestamp() - interval '1 second'"))
     return run

@@ -15,7 +15,6 @@ from tests.faults.bench import Bench
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import check_invariants
 from workbench.run.crash_recovery import look_after
-from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P4", "a run that is slow but alive is never taken for dead")
 BURNERS_PER_CORE = 2
@@ -43,7 +42,7 @@ def every_core_burning() -> Iterator[None]:
 
 
 def test_a_run_on_burning_cores_keeps_a_lease_much_shorter_than_itself(bench: Bench, tmp_path: Path) -> None:
-    notebooks = with_cell(tmp_path, StageName.GENERATE, SLOW)
+    notebooks = with_cell(tmp_path, "generate", SLOW)
     with every_core_burning():
         run = bench.run(WORKBENCH_NOTEBOOKS=str(notebooks), WORKBENCH_LEASE_SECONDS=str(LEASE_SECONDS))
         while run.process.poll() is None:

@@ -18,7 +18,8 @@ from workbench.notebook.attempts import notebook_of
 from workbench.run.resources import acquired
 from workbench.run.work import execute_with_retries
 from workbench.services.service_file import read_live_state, service_folder
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import StageName
+from workbench.stage.run_parameters import RunParameters
 
 pytestmark = pytest.mark.promise("P5", "what may end otherwise is tried again, and each attempt keeps its own notebook")
 
@@ -83,24 +84,22 @@ def own_spark(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def test_killed_kernels_and_lost_connections_are_worth_another_attempt(workshop: Workshop, tmp_path: Path) -> None:
     with sessions_cut(workshop.resources.engine, row=100):
-        run = work(workshop, RunParameters(records=200), once(tmp_path, StageName.INGEST, KILL_KERNEL))
+        run = work(workshop, RunParameters(records=200), once(tmp_path, "ingest", KILL_KERNEL))
     assert run.row["status"] == "completed", run.row["error"]
     run.check()
-    check_retried(run, StageName.INGEST, ["KernelDied"])
-    check_retried(run, StageName.PROCESS, ["ServiceUnavailable"])
-    check_retried(run, StageName.TRANSFORM, ["ServiceUnavailable"])
-    assert run.stage(StageName.PROCESS)["counts"]["loaded"] == 200
+    check_retried(run, "ingest", ["KernelDied"])
+    check_retried(run, "process", ["ServiceUnavailable"])
+    check_retried(run, "transform", ["ServiceUnavailable"])
+    assert run.stage("process")["counts"]["loaded"] == 200
 
 
 def test_a_killed_spark_server_is_worth_another_attempt(own_spark: Workshop, tmp_path: Path) -> None:
     own_spark.resources.spark.new_session()
     first = spark_of(own_spark)
-    once(tmp_path, StageName.PROCESS, f"import os, signal; os.kill({first}, signal.SIGKILL)")
-    run = work(
-        own_spark, RunParameters(records=200), with_cell(tmp_path, StageName.TRANSFORM, "raise Exception('far')")
-    )
+    once(tmp_path, "process", f"import os, signal; os.kill({first}, signal.SIGKILL)")
+    run = work(own_spark, RunParameters(records=200), with_cell(tmp_path, "transform", "raise Exception('far')"))
     run.check()
-    check_retried(run, StageName.PROCESS, ["ServiceUnavailable"])
+    check_retried(run, "process", ["ServiceUnavailable"])
     assert run.row["error"]["value"] == "far"
     again = spark_of(own_spark)
     assert again != first
@@ -124,19 +123,19 @@ def ran_once(run: WorkedRun, stage: StageName, error: str) -> bool:
 def test_an_empty_input_is_read_once(workshop: Workshop, tmp_path: Path) -> None:
     empty = tmp_path / "empty.json"
     empty.write_text("")
-    assert ran_once(work(workshop, RunParameters(input_file=str(empty)), NOTEBOOKS), StageName.INGEST, "InputEmpty")
+    assert ran_once(work(workshop, RunParameters(input_file=str(empty)), NOTEBOOKS), "ingest", "InputEmpty")
 
 
 def test_too_many_rejects_are_counted_once(workshop: Workshop) -> None:
     run = work(workshop, RunParameters(records=200, defect_rate=0.5), NOTEBOOKS)
-    assert ran_once(run, StageName.INGEST, "TooManyRejects")
+    assert ran_once(run, "ingest", "TooManyRejects")
 
 
 def test_records_that_are_lost_are_not_looked_for_again(workshop: Workshop, tmp_path: Path) -> None:
-    notebooks = with_last_cell(tmp_path / "notebooks", StageName.INGEST, LOSE_A_RECORD)
-    assert ran_once(work(workshop, RunParameters(records=200), notebooks), StageName.INGEST, "ConservationBroken")
+    notebooks = with_last_cell(tmp_path / "notebooks", "ingest", LOSE_A_RECORD)
+    assert ran_once(work(workshop, RunParameters(records=200), notebooks), "ingest", "ConservationBroken")
 
 
 def test_a_failing_test_of_dbt_is_run_once(workshop: Workshop, tmp_path: Path) -> None:
-    run = work(workshop, RunParameters(records=200), once(tmp_path, StageName.TRANSFORM, SPOIL_A_CATEGORY))
-    assert ran_once(run, StageName.TRANSFORM, "ModelTestFailed")
+    run = work(workshop, RunParameters(records=200), once(tmp_path, "transform", SPOIL_A_CATEGORY))
+    assert ran_once(run, "transform", "ModelTestFailed")

@@ -12,12 +12,12 @@ from tests.faults.invariants import check_invariants
 from tests.faults.resuming import executed
 from workbench.run.crash_recovery import look_after
 from workbench.stage.artefacts import Manifest, schema_of
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import StageName
 
 pytestmark = pytest.mark.promise("P5", "a stage can be run again and leaves the same artefacts and rows")
 TABLES = {
-    StageName.PROCESS: ("processed_items", "processed_by_category", "processed_by_country", "processed_by_day"),
-    StageName.TRANSFORM: ("item_metrics", "category_summary", "country_summary", "daily_summary"),
+    "process": ("processed_items", "processed_by_category", "processed_by_country", "processed_by_day"),
+    "transform": ("item_metrics", "category_summary", "country_summary", "daily_summary"),
 }
 
 
@@ -34,11 +34,11 @@ def rows(run: StartedRun, stage: StageName) -> dict[str, list[str]]:
 
 
 def test_stages_that_run_again_leave_the_same(bench: Bench, spark_server: str) -> None:
-    run = bench.run(failpoint=f"manifest_verified/{StageName.TRANSFORM}:SIGKILL")
+    run = bench.run(failpoint=f"manifest_verified/{'transform'}:SIGKILL")
     assert run.wait() == -signal.SIGKILL, run.said()
     before = {stage: (artefacts(run, stage), rows(run, stage)) for stage in TABLES}
     until(lambda: look_after(bench.engine, bench.settings), "the run is found crashed")
-    again = bench.start("resume", run.pipeline_id, "--from", StageName.PROCESS)
+    again = bench.start("resume", run.pipeline_id, "--from", "process")
     assert again.wait() == 0, again.said()
     assert executed(run)[-3:] == ["process", "transform", "export"]
     assert {stage: (artefacts(run, stage), rows(run, stage)) for stage in TABLES} == before

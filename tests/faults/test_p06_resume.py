@@ -14,7 +14,7 @@ from tests.faults.resuming import CLOCK, STAGES, executed, exported, ledger, res
 from tests.faults.workshop import Workshop
 from workbench.base.settings import NOTEBOOKS
 from workbench.stage.artefacts import schema_of
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 
 pytestmark = pytest.mark.promise("P6", "resume goes on at the first stage whose result does not verify, no later")
 
@@ -65,7 +65,7 @@ def test_a_run_killed_at_any_stage_resumes_to_the_data_of_an_undisturbed_one(
 def test_damage_to_stage_3_has_3_to_5_run_again_and_says_so(bench: Bench, spark_server: str) -> None:
     run = whole_run(bench)
     before, last = exported(run), run.row["event_sequence"]
-    part = next((run.folder.stage(StageName.PROCESS) / "processed" / "items").glob("*.parquet"))
+    part = next((run.folder.stage("process") / "processed" / "items").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-1] + b"?")
     again = resumed(run, "--from", "export")
     check_invariants(again)
@@ -76,8 +76,8 @@ def test_damage_to_stage_3_has_3_to_5_run_again_and_says_so(bench: Bench, spark_
     assert told["ingest"] == ("reused", "verified: 2 artefacts")
     assert told["process"] == ("completed", f"redone: processed/items/{part.name} differs from its manifest")
     assert told["transform"] == ("completed", "redone: after process")
-    assert (run.folder.stage(StageName.PROCESS) / "notebook.attempt-2.ipynb").exists()
-    assert (run.folder.stage(StageName.PROCESS) / "notebook.ipynb").exists()
+    assert (run.folder.stage("process") / "notebook.attempt-2.ipynb").exists()
+    assert (run.folder.stage("process") / "notebook.ipynb").exists()
     earlier = [
         path for path in again.folder.path.glob("*/report*.html") if "Earlier attempt: " in path.read_text("utf-8")
     ]

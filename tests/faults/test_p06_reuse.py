@@ -14,7 +14,6 @@ from tests.faults.invariants import check_invariants
 from tests.faults.resuming import STAGES, executed, exported, ledger
 from workbench.base.settings import PROJECT
 from workbench.stage.artefacts import Manifest, schema_of
-from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P6", "a result is reused only with equal code, parameters, inputs and environment")
 OWN_RECORDS = '{"id": 1, "name": "a", "category": "A", "value": 10.0, "quantity": 2}\n'
@@ -23,8 +22,9 @@ OWN_RECORDS = '{"id": 1, "name": "a", "category": "A", "value": 10.0, "quantity"
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
     """A copy of the project whose code a test may change."""
-    for name in ("flows", "pipeline_lib", "notebooks", "dbt"):
+    for name in ("flows", "pipeline_lib", "workbench", "notebooks", "dbt"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    shutil.copy(PROJECT / "pipeline.toml", tmp_path)
     return tmp_path
 
 
@@ -63,7 +63,7 @@ def test_only_what_has_changed_and_what_follows_runs_again(bench: Bench, spark_s
 
 def check_independence(bench: Bench, origin: StartedRun, run: StartedRun) -> None:
     """What happens to the files and tables of the run that made a result does not reach the run that reused it."""
-    manifest = Manifest.read(run.folder.stage(StageName.PROCESS))
+    manifest = Manifest.read(run.folder.stage("process"))
     assert (manifest.pipeline_id, manifest.reused_from) == (run.pipeline_id, origin.pipeline_id)
     with bench.engine.begin() as connection:
         views = connection.execute(
@@ -93,7 +93,7 @@ def test_a_result_that_does_not_verify_is_not_reused(bench: Bench, project: Path
     failing = {"failpoint": "stage_started/process:SIGKILL", "project": project}
     first = bench.run("--reuse", **failing)
     first.wait(120)
-    records = first.folder.stage(StageName.GENERATE) / "records.jsonl"
+    records = first.folder.stage("generate") / "records.jsonl"
     records.write_bytes(records.read_bytes()[:-1] + b" ")
     second = bench.run("--reuse", **failing)
     second.wait(120)

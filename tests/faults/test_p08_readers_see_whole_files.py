@@ -23,7 +23,6 @@ from tests.integration.executing import NOTEBOOKS
 from workbench.base.files import written_whole
 from workbench.notebook.executed_notebook import NotebookDocument
 from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
-from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P8", "a reader sees an old file or a new one, whole, whatever the disk says")
 READS = 2_000
@@ -71,7 +70,7 @@ def test_two_thousand_reads_while_a_notebook_is_saved_see_whole_notebooks(tmp_pa
 
 
 def test_a_run_whose_files_may_not_grow_says_so_and_keeps_whole_files(bench: Bench, tmp_path: Path) -> None:
-    notebooks = with_cell(tmp_path, StageName.INGEST, "print('é' * 1_800_000)")
+    notebooks = with_cell(tmp_path, "ingest", "print('é' * 1_800_000)")
     run = bench.run(WORKBENCH_NOTEBOOKS=str(notebooks), limits=files_of_limited_size)
     assert run.wait() == 1, run.said()
     row = check_invariants(run)

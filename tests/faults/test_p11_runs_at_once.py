@@ -11,7 +11,7 @@ from tests.faults.resuming import CLOCK, exported
 from tests.faults.workshop import WorkedRun, Workshop
 from workbench.base.settings import NOTEBOOKS
 from workbench.stage.artefacts import schema_of
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 
 pytestmark = pytest.mark.promise("P11", "runs at once give the same data as the same runs alone")
 SEEDS = (11, 12)

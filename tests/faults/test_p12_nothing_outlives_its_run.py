@@ -15,7 +15,7 @@ from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import SECONDS_AFTER, check_invariants
 from tests.faults.workshop import Workshop, changed
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 
 pytestmark = pytest.mark.promise("P12", "nothing outlives its run: process, temporary folder, schema")
 DAEMONS = """
@@ -48,14 +48,14 @@ def _no_sleepers_left() -> Iterator[None]:
 def test_daemons_that_a_cell_has_started_end_with_its_kernel(workshop: Workshop, tmp_path: Path) -> None:
     seen = "assert sum('sleep' in p.name() for p in psutil.process_iter()) >= 4\nraise RuntimeError('enough')"
     code = f"{DAEMONS}\nimport psutil, time\ntime.sleep(0.5)\n{seen}"
-    run = workshop.work(RunParameters(records=10), with_cell(tmp_path, StageName.GENERATE, code))
+    run = workshop.work(RunParameters(records=10), with_cell(tmp_path, "generate", code))
     assert run.row["error"]["value"] == "enough"
     until(lambda: not sleepers(), "the daemons end", SECONDS_AFTER)
     run.check()
 
 
 def test_a_killed_run_takes_its_kernel_and_all_its_daemons_along(bench: Bench, tmp_path: Path) -> None:
-    notebooks = with_cell(tmp_path, StageName.GENERATE, DAEMONS + KILL_THE_RUN)
+    notebooks = with_cell(tmp_path, "generate", DAEMONS + KILL_THE_RUN)
     run = bench.run(WORKBENCH_NOTEBOOKS=str(notebooks))
     assert run.wait() == -signal.SIGKILL, run.said()
     until(lambda: not sleepers(), "the daemons end", SECONDS_AFTER)
@@ -91,7 +91,7 @@ def own_home() -> Iterator[Path]:
 def test_a_killed_run_that_had_everything_to_itself_leaves_no_server_behind(
     bench: Bench, own_home: Path, tmp_path: Path
 ) -> None:
-    notebooks = with_cell(tmp_path, StageName.GENERATE, KILL_THE_RUN)
+    notebooks = with_cell(tmp_path, "generate", KILL_THE_RUN)
     alone = replace(bench, settings=changed(bench.settings, workbench_home=own_home))
     run = alone.run(WORKBENCH_NOTEBOOKS=str(notebooks), **ALONE)
     until(lambda: len(processes_of(own_home)) >= 4, "the run's own servers start")

@@ -24,7 +24,8 @@ from tests.faults.workshop import WorkedRun, Workshop
 from workbench.notebook.report_summary import head_of
 from workbench.services.service_file import read_live_state
 from workbench.stage.artefacts import schema_of
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import StageName
+from workbench.stage.run_parameters import RunParameters
 
 pytestmark = pytest.mark.promise("P13", "a deadline, or a person, ends kernel, Spark job and dbt")
 STOP_SELF = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
@@ -69,16 +70,16 @@ def assert_timed_out(run: WorkedRun, stage: StageName) -> None:
 
 def test_the_deadline_ends_a_stopped_kernel(workshop: Workshop, tmp_path: Path) -> None:
     parameters = RunParameters(records=10, stage_timeout=5)
-    run = workshop.work(parameters, with_cell(tmp_path, StageName.GENERATE, STOP_SELF))
-    assert_timed_out(run, StageName.GENERATE)
-    assert cells_around_fault(run.notebook(StageName.GENERATE))[2] == "timed_out"
+    run = workshop.work(parameters, with_cell(tmp_path, "generate", STOP_SELF))
+    assert_timed_out(run, "generate")
+    assert cells_around_fault(run.notebook("generate"))[2] == "timed_out"
     run.check()
 
 
 def test_the_deadline_ends_the_spark_job_of_a_stopped_kernel(workshop: Workshop, tmp_path: Path) -> None:
     parameters = RunParameters(records=10, stage_timeout=15)
-    run = workshop.work(parameters, with_cell(tmp_path, StageName.PROCESS, STOP_WITH_A_SPARK_JOB))
-    assert_timed_out(run, StageName.PROCESS)
+    run = workshop.work(parameters, with_cell(tmp_path, "process", STOP_WITH_A_SPARK_JOB))
+    assert_timed_out(run, "process")
     until(lambda: is_idle(workshop), "Spark computes nothing any more", SECONDS_AFTER)
     run.check()
 
@@ -92,11 +93,11 @@ def is_idle(workshop: Workshop) -> bool:
 
 
 def test_the_deadline_ends_the_dbt_build_of_a_stopped_kernel(workshop: Workshop, tmp_path: Path) -> None:
-    notebooks = with_cell(tmp_path, StageName.TRANSFORM, STOP_WITH_DBT_WAITING)
+    notebooks = with_cell(tmp_path, "transform", STOP_WITH_DBT_WAITING)
     parameters = RunParameters(records=10, stage_timeout=30)
     with a_table_locked_before_stage_4(workshop):
         run = workshop.work(parameters, notebooks)
-        assert_timed_out(run, StageName.TRANSFORM)
+        assert_timed_out(run, "transform")
         run.check()
 
 
@@ -134,7 +135,7 @@ def in_faulty_cell(run: StartedRun, source_head: str) -> bool:
 
 def sleeping_run(bench: Bench, folder: Path, code: str) -> StartedRun:
     """Return a run that will stay in a cell of stage 1 until it is told otherwise."""
-    run = bench.run(WORKBENCH_NOTEBOOKS=str(with_cell(folder, StageName.GENERATE, code)))
+    run = bench.run(WORKBENCH_NOTEBOOKS=str(with_cell(folder, "generate", code)))
     until(lambda: in_faulty_cell(run, head_of(code)), "the cell runs")
     return run
 

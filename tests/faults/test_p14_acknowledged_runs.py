@@ -14,6 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
+from flows.pipeline import pipeline
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.invariants import check_invariants
 from tests.faults.stories import prefect_problems
@@ -45,7 +46,7 @@ def prefect_url(own_home: Path) -> Iterator[str]:
     settings = Settings(_env_file=None, workbench_home=own_home)
     with prefect.held(settings) as url:
         with contacted(settings) as client:
-            deploy(client)
+            deploy(client, pipeline)
         yield url
 
 

@@ -36,7 +36,6 @@ from workbench.notebook.report_outputs import PLOTLY_MIME
 from workbench.services import prefect
 from workbench.services import spark as spark_service
 from workbench.stage.artefacts import RunFolder, schema_of
-from workbench.stage.parameters import StageName
 
 pytestmark = pytest.mark.promise("P15", "every input record is accounted for: it comes out equal, or it is rejected")
 RECORDS = hostile.records()
@@ -101,7 +100,7 @@ def test_every_record_is_ingested_or_rejected_and_every_ingested_one_exported(pa
 
 
 def test_the_rejects_are_the_broken_lines_with_their_own_text(passage: Passage) -> None:
-    lines = (passage.folder.stage(StageName.INGEST) / "rejects.jsonl").read_text().splitlines()
+    lines = (passage.folder.stage("ingest") / "rejects.jsonl").read_text().splitlines()
     rejects = [json.loads(line) for line in lines]
     assert [reject["line"] for reject in rejects] == [FIRST_BROKEN + number for number in range(len(hostile.BROKEN))]
     shown = [raw.decode("utf-8", "replace").strip()[:2000] for raw in hostile.BROKEN]
@@ -157,7 +156,7 @@ def test_a_country_called_unknown_and_no_country_are_one_row_of_the_summary(pass
 
 
 def test_the_files_name_reached_the_kernel_as_it_was_typed(passage: Passage) -> None:
-    notebook = nbformat.read(passage.folder.stage(StageName.INGEST) / "notebook.ipynb", as_version=4)
+    notebook = nbformat.read(passage.folder.stage("ingest") / "notebook.ipynb", as_version=4)
     injected = next(cell for cell in notebook.cells if "injected-parameters" in cell.metadata.tags)
     names: dict[str, Any] = {}
     exec(injected.source, names)
@@ -199,7 +198,7 @@ def test_texts_of_the_data_are_shown_as_texts_in_figures_and_tables(
     passage: Passage, browser: Browser, tmp_path: Path
 ) -> None:
     countries = {hostile.expected(record)["customer_country"] or "" for record in RECORDS}
-    figure = totals_by_country(passage.folder.stage(StageName.PROCESS), top=len(countries) + 2)
+    figure = totals_by_country(passage.folder.stage("process"), top=len(countries) + 2)
     figure.update_layout(height=30 * len(countries)).update_yaxes(dtick=1)
     table = pandas.DataFrame({"country": sorted(countries)}).to_html()
     shown = [{PLOTLY_MIME: figure.to_dict()}, {"text/html": table}]

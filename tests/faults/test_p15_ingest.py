@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.ingest import ingest
+from pipeline_lib.parameters import IngestParameters
 from tests import hostile
-from workbench.stage.parameters import IngestParameters
 
 pytestmark = pytest.mark.promise("P15", "every input record is accounted for: it comes out equal, or it is rejected")
 CODECS: dict[str, Callable[[bytes], bytes]] = {

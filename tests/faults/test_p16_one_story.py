@@ -25,7 +25,7 @@ from tests.web.served import served
 from workbench.notebook.attempts import notebook_of, report_of
 from workbench.prefect.actions import actions_on
 from workbench.prefect.api import contacted
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 
 pytestmark = pytest.mark.promise("P16", "notebook, report, database, page and Prefect tell the same story of a failure")
 SLEEP = "import time; time.sleep(600)"
@@ -79,7 +79,7 @@ def test_all_five_tell_the_same_story(bench: Bench, tmp_path: Path, name: str) -
 
 def ended_by(bench: Bench, folder: Path, fault: Fault) -> tuple[StartedRun, int]:
     """Return a run that this fault has ended, looked after and compared, and the number of the cell it hit."""
-    notebooks = with_cell(folder, StageName.INGEST, fault.code)
+    notebooks = with_cell(folder, "ingest", fault.code)
     cells = nbformat.read(notebooks / "02_ingest.ipynb", as_version=4).cells
     cell = 1 + next(index for index, each in enumerate(cells) if each.source == fault.code)
     run = bench.run(*fault.options, WORKBENCH_NOTEBOOKS=str(notebooks))
@@ -90,7 +90,7 @@ def ended_by(bench: Bench, folder: Path, fault: Fault) -> tuple[StartedRun, int]
     run.wait()
     until(lambda: run.row["lease_expires_at"] is None or lease_is_over(run), "the lease runs out")
     check_invariants(run)
-    injected = nbformat.read(executed(run, StageName.INGEST), as_version=4).cells
+    injected = nbformat.read(executed(run, "ingest"), as_version=4).cells
     return run, cell + len(injected) - len(cells)
 
 
@@ -110,7 +110,7 @@ def told_by_notebook(run: StartedRun) -> Story:
     ends = {stage: nbformat.read(executed(run, stage), as_version=4).metadata.workbench for stage in begun(run)}
     stage = next(stage for stage, end in ends.items() if end.status != "completed")
     error = ends[stage].error
-    return Story(status_of(ends[stage].status, error.exception), stage.value, error.number, error.exception)
+    return Story(status_of(ends[stage].status, error.exception), stage, error.number, error.exception)
 
 
 def told_by_report(run: StartedRun) -> Story:
@@ -123,11 +123,11 @@ def told_by_report(run: StartedRun) -> Story:
     exception = re.findall(r'<p class="message">(\w+):', trouble)[0]
     cell = re.findall(r'<a href="#cell-(\d+)">', trouble)[0]
     words = {badge: status for status, badge in BADGES.items()}
-    return Story(status_of(words[badges[stage]], exception), stage.value, int(cell), exception)
+    return Story(status_of(words[badges[stage]], exception), stage, int(cell), exception)
 
 
 def begun(run: StartedRun) -> list[StageName]:
-    return [stage for stage in StageName if executed(run, stage).exists()]
+    return [stage for stage in STAGE_NAMES if executed(run, stage).exists()]
 
 
 def executed(run: StartedRun, stage: StageName) -> Path:

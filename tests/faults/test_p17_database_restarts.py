@@ -18,7 +18,7 @@ from tests.faults.resuming import CLOCK, resumed
 from workbench.base.settings import Settings
 from workbench.services import embedded, postgres, spark
 from workbench.services.service_file import State, read_live_state, service_folder
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import database, queries, relay
 from workbench.state.crash_detection import reap
 from workbench.state.events import Event, EventType
@@ -73,7 +73,7 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         while not self.ended.wait(0.005):
-            event = Event(EventType.DATASET_INGESTED, {"rows": len(self.acknowledged)}, StageName.INGEST)
+            event = Event(EventType.DATASET_INGESTED, {"rows": len(self.acknowledged)}, "ingest")
             self.run_owned.record(event)
             self.acknowledged.append(str(event.id))
 

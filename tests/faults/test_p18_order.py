@@ -33,7 +33,6 @@ from workbench.data.publication import MARTS, publish
 from workbench.run.publisher import Attempt, check_readers, publish_due, publish_soon
 from workbench.run.retention import clean_runs
 from workbench.stage.artefacts import schema_of
-from workbench.stage.parameters import StageName
 from workbench.state import database, migration, queries
 from workbench.state.publication_queue import pending_publications, publication_of, request_publication
 from workbench.state.reopening import reopen_run
@@ -104,7 +103,7 @@ def test_a_run_that_is_resumed_is_not_published_before_it_completes_again(engine
     with reading(engine):
         second = completed_run(engine)
         publish_due(engine)
-    again = reopen_run(engine, second, 60, StageName.TRANSFORM)
+    again = reopen_run(engine, second, 60, "transform")
     assert publish_due(engine) == []
     assert seen(engine) == {first}
     again.start()
@@ -116,7 +115,7 @@ def test_a_run_that_is_resumed_is_not_published_before_it_completes_again(engine
 def test_readers_see_a_published_run_while_it_is_resumed_and_its_new_marts_afterwards(engine: Engine) -> None:
     run = completed_run(engine)
     publish_due(engine)
-    again = reopen_run(engine, run, 60, StageName.TRANSFORM)
+    again = reopen_run(engine, run, 60, "transform")
     again.start()
     with engine.begin() as vacuum:
         vacuum.exec_driver_sql(f"lock table {schema_of(run)}.item_metrics in share update exclusive mode")

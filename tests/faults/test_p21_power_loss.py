@@ -20,7 +20,6 @@ from workbench.services.daemon import STARTING, GroupState
 from workbench.services.identity import IDENTITY, identity_of
 from workbench.services.service_file import STATE, State
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import StageName
 from workbench.web.auth import kept_token
 
 pytestmark = pytest.mark.promise("P21", "the home survives a power loss at any moment")
@@ -35,7 +34,7 @@ def disk(tmp_path: Path) -> Iterator[CrashDisk]:
 
 
 def _artefact(home: Path) -> Path:
-    path = RunFolder(home, RUN).begin(StageName.GENERATE) / "records.jsonl"
+    path = RunFolder(home, RUN).begin("generate") / "records.jsonl"
     with written_whole(path) as file:
         file.write(b"{}\n" * 100_000)
     return path
@@ -43,7 +42,7 @@ def _artefact(home: Path) -> Path:
 
 def _processed(home: Path) -> Path:
     """Put Spark's parts in place, as stage 3 does."""
-    stage = RunFolder(home, RUN).begin(StageName.PROCESS)
+    stage = RunFolder(home, RUN).begin("process")
     written = stage / ".processed.aside" / "items"
     written.mkdir(parents=True)
     pq.write_table(PART, written / "part-0.parquet")

@@ -7,7 +7,8 @@ from sqlalchemy import Engine
 
 from tests.faults.publishing import execute
 from tests.integration.test_runs import manifest_of
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.estimate import past_runs
 from workbench.state.hand_work import begin_stage, finish_stage
@@ -35,16 +36,16 @@ def ready(engine: Engine, before: StageName | None) -> list[str]:
 
 def test_notebooks_go_on_with_the_run_that_was_worked_on_last(engine: Engine) -> None:
     first, second = by_hand(engine), by_hand(engine)
-    done(second, StageName.GENERATE)
-    done(first, StageName.GENERATE)
+    done(second, "generate")
+    done(first, "generate")
     execute(engine, *FUTURE)
-    assert ready(engine, StageName.GENERATE) == [first.pipeline_id, second.pipeline_id]
+    assert ready(engine, "generate") == [first.pipeline_id, second.pipeline_id]
     third = by_hand(engine)
-    done(third, StageName.GENERATE)
-    assert ready(engine, StageName.GENERATE) == [third.pipeline_id, first.pipeline_id, second.pipeline_id]
+    done(third, "generate")
+    assert ready(engine, "generate") == [third.pipeline_id, first.pipeline_id, second.pipeline_id]
     assert ready(engine, None) == [third.pipeline_id, second.pipeline_id, first.pipeline_id]
-    done(first, StageName.GENERATE)
-    assert ready(engine, StageName.GENERATE)[0] == first.pipeline_id
+    done(first, "generate")
+    assert ready(engine, "generate")[0] == first.pipeline_id
 
 
 def test_the_newest_open_copy_is_gone_on_with(engine: Engine) -> None:
@@ -62,8 +63,8 @@ def test_estimate_and_success_rate_follow_the_order_of_the_runs(engine: Engine) 
     for records in (1_000, 5_000):
         run = create_run(engine, RunParameters(), Origin("cli"), 60)
         run.start()
-        run.stage_started(StageName.GENERATE)
-        run.stage_completed(StageName.GENERATE, manifest_of(run, StageName.GENERATE, generated=records))
+        run.stage_started("generate")
+        run.stage_completed("generate", manifest_of(run, "generate", generated=records))
         run.complete("out.json")
         if records == 1_000:
             execute(engine, *FUTURE)

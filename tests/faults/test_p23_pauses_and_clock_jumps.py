@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 from tests.faults.bench import until
 from tests.faults.clock import DatabaseClock, database_with_own_clock
 from tests.faults.looking import row_of
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import database, queries
 from workbench.state.crash_detection import reap, reap_patiently
 from workbench.state.lease import held_lease
@@ -65,7 +65,7 @@ def process(program: str, url: str) -> Iterator[tuple[subprocess.Popen[str], str
 def running(engine: Engine) -> OwnedRun:
     run = create_run(engine, RunParameters(), Origin("cli"), LEASE_SECONDS)
     run.start()
-    run.stage_started(StageName.GENERATE)
+    run.stage_started("generate")
     return run
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -20,10 +19,10 @@ from workbench.base.settings import Settings
 from workbench.notebook.attempts import notebook_of
 from workbench.run.resources import Resources
 from workbench.run.stage_runner import RunAtWork, run_stage
-from workbench.run.work import claimed, work_run
+from workbench.run.work import claimed, stages_to_execute, worked_to_its_end
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import RunParameters, StageName
-from workbench.stage.pipeline import Stage
+from workbench.stage.pipeline import Stage, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.lease import Watch
 from workbench.state.runs import Origin, create_run
 
@@ -45,7 +44,7 @@ class WorkedRun:
         return RunFolder(self.bench.settings.home, self.pipeline_id)
 
     def stage(self, name: StageName) -> Row:
-        return stage_of(self.bench.engine, self.pipeline_id, name.value)
+        return stage_of(self.bench.engine, self.pipeline_id, name)
 
     def notebook(self, name: StageName) -> nbformat.NotebookNode:
         """Return the executed notebook of the stage's last attempt."""
@@ -85,8 +84,9 @@ class Workshop:
         run = create_run(resources.engine, parameters, Origin("cli"), lease_seconds=30)
         with claimed(resources, run.pipeline_id, watch or Watch()) as work:
             work.run.start()
-            with suppress(WorkbenchError):  # what it was is recorded, and compared
-                work_run(work, partial(execute, work))
+            with suppress(WorkbenchError), worked_to_its_end(work):  # what it was is recorded, and compared
+                for stage in stages_to_execute(work):
+                    execute(work, stage)
         return WorkedRun(Bench(resources.engine, settings, notebooks), run.pipeline_id, others)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.events import Event, EventType
 from workbench.state.runs import Origin, OwnedRun, create_run
 
@@ -28,7 +28,7 @@ class Writer:
     written: int = 1
 
     def write(self) -> None:
-        self.run.record(Event(EventType.DATASET_INGESTED, {"rows": self.written}, StageName.INGEST))
+        self.run.record(Event(EventType.DATASET_INGESTED, {"rows": self.written}, "ingest"))
         self.written += 1
 
 

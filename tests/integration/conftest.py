@@ -17,7 +17,7 @@ from workbench.jupyter.kernel import kernel_services
 from workbench.kernels.kernel_pool import warm_kernels
 from workbench.notebook.results import NotebookOutcome
 from workbench.services import prefect
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 from workbench.state import queries
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def mine(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def completed(engine: Engine, mine: Settings) -> str:
     """A run whose five stages are done, completed and published."""
-    first = opened(StageName.GENERATE)
-    for stage in StageName:
-        finish(first if stage is StageName.GENERATE else opened(stage, first.pipeline_id))
+    first = opened("generate")
+    for stage in STAGE_NAMES:
+        finish(first if stage == "generate" else opened(stage, first.pipeline_id))
     assert queries.run_row(engine, first.pipeline_id)["status"] == "completed"
     return first.pipeline_id

@@ -12,12 +12,13 @@ from pipeline_lib.generate import generate
 from pipeline_lib.ingest import ingest
 from workbench.jupyter.session import StageSession, open_stage
 from workbench.stage.artefacts import Manifest, StageResult
-from workbench.stage.parameters import STAGE_PARAMETERS, RunParameters, StageName
+from workbench.stage.pipeline import StageName
+from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
 
 RECORDS = 5
 TABLES = {
-    StageName.PROCESS: ("processed_items",),
-    StageName.TRANSFORM: ("item_metrics", "category_summary", "country_summary", "daily_summary"),
+    "process": ("processed_items",),
+    "transform": ("item_metrics", "category_summary", "country_summary", "daily_summary"),
 }
 
 
@@ -35,16 +36,16 @@ def finish(session: StageSession, content: str = "as it should be") -> Manifest:
 def made(session: StageSession, content: str) -> StageResult:
     """Make the data of the stage: for real in stages 1 and 2, one small file and small tables in the others."""
     session.progress(0, None)
-    if session.stage is StageName.GENERATE:
+    if session.stage == "generate":
         return generate(session.parameters, session.folder, session.progress)
-    if session.stage is StageName.INGEST:
+    if session.stage == "ingest":
         return ingest(session.parameters, session.source, session.folder, session.progress)
     (session.folder / "made.txt").write_text(content)
     fill(session, content)
-    counted = {StageName.PROCESS: ("processed", "loaded"), StageName.TRANSFORM: ("transformed",)}
+    counted = {"process": ("processed", "loaded"), "transform": ("transformed",)}
     counts = dict.fromkeys(counted.get(session.stage, ("exported",)), RECORDS)
     rows = dict.fromkeys(TABLES.get(session.stage, ()), RECORDS)
-    details = {"loaded": rows} if session.stage is StageName.PROCESS else {"marts": rows}
+    details = {"loaded": rows} if session.stage == "process" else {"marts": rows}
     return StageResult(counts, {"made.txt": RECORDS}, details)
 
 

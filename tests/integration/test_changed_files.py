@@ -13,7 +13,6 @@ from sqlalchemy import Engine
 from workbench.base.settings import Settings
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.changed_files import changed_files_text
-from workbench.stage.parameters import StageName
 from workbench.state.run_document import run_document
 
 pytestmark = pytest.mark.promise("P20", "an export or another artefact that was edited or removed is named")
@@ -79,7 +78,7 @@ def test_a_run_whose_folder_is_gone_names_the_first_three_files_and_counts_the_o
 ) -> None:
     shutil.rmtree(RunFolder(mine.home, completed).path)
     line = changed_files_text(completed, run_document(engine, mine, completed)["changed_files"])
-    first = RunFolder(mine.home, completed).stage(StageName.GENERATE).name
+    first = RunFolder(mine.home, completed).stage("generate").name
     assert line.startswith(
         f"Not as the run left it: {first}/manifest.json (missing), {first}/records.jsonl (missing), "
     )

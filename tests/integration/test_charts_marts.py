@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline_lib import charts_marts
+from pipeline_lib.parameters import TransformParameters
 from pipeline_lib.transform import build_marts
 from tests.integration.processed_tables import create_processed_tables
-from workbench.stage.parameters import TransformParameters
 
 SCHEMA = "run_20261123t083012_a1b2c3"
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from workbench.base.errors import UnknownRun
 from workbench.cli.commands_manage import cancel
 from workbench.cli.commands_read import chosen_run
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.runs import Origin, OwnedRun, create_run
 

@@ -21,11 +21,11 @@ import zstandard
 
 from pipeline_lib.export import Output, export
 from pipeline_lib.exported_fields import FIELDS
+from pipeline_lib.parameters import ExportParameters
 from tests.integration.dataset_rows import HOSTILE
 from tests.integration.mart_rows import MOMENT, create_mart, mart_row
 from workbench.base.errors import ConservationBroken, ManifestBroken, ServiceUnavailable
 from workbench.stage.artefacts import StageResult, schema_of, sha256_of
-from workbench.stage.parameters import ExportParameters
 
 RUN = "20261123t083012_a1b2c3"
 ROWS = [

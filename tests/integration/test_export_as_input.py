@@ -12,11 +12,11 @@ import pytest
 from pipeline_lib.export import Output, export
 from pipeline_lib.exported_fields import FIELDS
 from pipeline_lib.ingest import ingest
+from pipeline_lib.parameters import IngestParameters
 from tests.integration.mart_rows import MOMENT, create_mart, mart_row
 from tests.unit.json_files import RECORDS, REFERENCE, ingested, rejects
 from workbench.base.errors import InputUnreadable
 from workbench.stage.artefacts import StageResult, schema_of
-from workbench.stage.parameters import IngestParameters
 
 pytestmark = pytest.mark.promise("P15", "an export is input again: the same records come out of it")
 RUN = "20261123t083012_a1b2c3"

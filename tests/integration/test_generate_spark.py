@@ -9,8 +9,8 @@ import pytest
 
 from pipeline_lib.generate import generate
 from pipeline_lib.generate_spark import generate_on_spark
+from pipeline_lib.parameters import GenerateParameters
 from workbench.base.errors import InvalidParameter
-from workbench.stage.parameters import GenerateParameters
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

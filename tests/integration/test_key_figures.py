@@ -13,7 +13,7 @@ from tests.integration.test_runs import manifest_of
 from workbench.base.settings import Settings
 from workbench.services import statsd
 from workbench.stage.artefacts import Counted
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import migration, queries
 from workbench.state.metrics import Metrics
 from workbench.state.reopening import reopen_run
@@ -60,10 +60,10 @@ def test_of_a_run_that_waits_nothing_is_known_and_nothing_is_nought(run: OwnedRu
 @KNOWN
 def test_a_run_that_fails_over_its_rejects_tells_how_many(run: OwnedRun, settings: Settings) -> None:
     run.start()
-    run.stage_started(StageName.GENERATE)
-    run.stage_completed(StageName.GENERATE, manifest_of(run, StageName.GENERATE, generated=1_000))
-    run.stage_started(StageName.INGEST)
-    run.stage_ended_badly(StageName.INGEST, StageStatus.FAILED, FAILURE, {"read": 1_000, "rejected": 258})
+    run.stage_started("generate")
+    run.stage_completed("generate", manifest_of(run, "generate", generated=1_000))
+    run.stage_started("ingest")
+    run.stage_ended_badly("ingest", StageStatus.FAILED, FAILURE, {"read": 1_000, "rejected": 258})
     run.end_badly(RunStatus.FAILED, FAILURE)
     assert records_of(run) == (1_000, None, 258)
     document = run_document(run.engine, settings, run.pipeline_id)
@@ -74,10 +74,10 @@ def test_a_run_that_fails_over_its_rejects_tells_how_many(run: OwnedRun, setting
 @KNOWN
 def test_no_rejects_are_known_to_be_none_and_a_new_attempt_knows_none_yet(run: OwnedRun) -> None:
     run.start()
-    run.stage_started(StageName.INGEST)
-    run.stage_completed(StageName.INGEST, manifest_of(run, StageName.INGEST, read=5, ingested=5, rejected=0))
+    run.stage_started("ingest")
+    run.stage_completed("ingest", manifest_of(run, "ingest", read=5, ingested=5, rejected=0))
     assert records_of(run) == (5, None, 0)
-    run.stage_started(StageName.INGEST)
+    run.stage_started("ingest")
     assert records_of(run) == (None, None, None)
     assert queries.stage_rows(run.engine, run.pipeline_id)[1]["manifest"] is None
 
@@ -85,11 +85,11 @@ def test_no_rejects_are_known_to_be_none_and_a_new_attempt_knows_none_yet(run: O
 @KNOWN
 def test_a_run_that_waits_for_its_next_attempt_counts_only_what_is_kept(run: OwnedRun) -> None:
     run.start()
-    for stage, counts in ((StageName.INGEST, {"read": 5, "rejected": 1}), (StageName.PROCESS, {"processed": 4})):
+    for stage, counts in (("ingest", {"read": 5, "rejected": 1}), ("process", {"processed": 4})):
         run.stage_started(stage)
         run.stage_completed(stage, manifest_of(run, stage, **counts))
     run.end_badly(RunStatus.FAILED, FAILURE)
-    reopen_run(run.engine, run.pipeline_id, 30, StageName.PROCESS)
+    reopen_run(run.engine, run.pipeline_id, 30, "process")
     assert records_of(run) == (5, None, 1)
 
 

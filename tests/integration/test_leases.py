@@ -11,7 +11,8 @@ from tests.integration.test_runs import manifest_of, new_run, status_of
 from workbench.base.errors import ServiceUnavailable
 from workbench.run.completion import complete_if_done
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import STAGE_NAMES
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import database, queries
 from workbench.state.crash_detection import reap_patiently
 from workbench.state.events import Event, EventType
@@ -43,7 +44,7 @@ def by_hand(engine: Engine) -> OwnedRun:
 
 def test_a_run_that_is_stepped_through_is_cancelled_at_once_for_nobody_would_hear_of_it(engine: Engine) -> None:
     run = by_hand(engine)
-    run.stage_started(StageName.GENERATE, interactive=True)
+    run.stage_started("generate", interactive=True)
     assert request_cancel(engine, run.pipeline_id)
     row, stage = queries.run_row(engine, run.pipeline_id), queries.stage_rows(engine, run.pipeline_id)[0]
     assert (row["status"], stage["status"], row["error"]["name"]) == ("cancelled", "cancelled", "RunCancelled")
@@ -54,7 +55,7 @@ def test_a_run_that_is_stepped_through_is_cancelled_at_once_for_nobody_would_hea
 
 def test_a_run_by_hand_whose_completion_failed_is_not_stuck(engine: Engine, tmp_path: Path) -> None:
     run = by_hand(engine)
-    for stage in StageName:
+    for stage in STAGE_NAMES:
         run.stage_started(stage, interactive=True)
         run.stage_completed(stage, manifest_of(run, stage))
     folder = RunFolder(tmp_path, run.pipeline_id)
@@ -69,7 +70,7 @@ def test_a_run_by_hand_whose_completion_failed_is_not_stuck(engine: Engine, tmp_
 
 def test_texts_that_postgresql_refuses_are_kept_with_a_sign_in_place_of_what_it_refuses(engine: Engine) -> None:
     run = new_run(engine)
-    run.record(Event(EventType.CELL_FAILED, {"message": "a\0b\ud800c", "deep": [{"\0": "é😀"}]}, StageName.INGEST))
+    run.record(Event(EventType.CELL_FAILED, {"message": "a\0b\ud800c", "deep": [{"\0": "é😀"}]}, "ingest"))
     (event,) = queries.events_after(engine, run.pipeline_id)
     assert event.data == {"message": "a\ufffdb?c", "deep": [{"\ufffd": "é😀"}]}
 

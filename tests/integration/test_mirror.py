@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from flows.pipeline import pipeline
 from workbench.prefect.reconciliation import mirror
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.crash_detection import reap_patiently
 from workbench.state.run_queue import note_flow_run, request_run

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline_lib.parameters import ProcessParameters
 from pipeline_lib.process import process, processed_items, read_dataset, write_processed
 from tests.integration.dataset_rows import HOSTILE, REFERENCE_TIME, row, written
 from workbench.base.errors import ConservationBroken, InvalidParameter, ServiceUnavailable
 from workbench.stage.artefacts import StageResult, sha256_of
-from workbench.stage.parameters import ProcessParameters
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession

@@ -11,7 +11,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from sqlalchemy import Engine
 
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries, relay
 from workbench.state.events import Event, EventType
 from workbench.state.runs import Origin, OwnedRun, create_run
@@ -41,9 +41,9 @@ def received(channel: BlockingChannel, queue: str) -> list[tuple[pika.BasicPrope
 def run_with_events(engine: Engine) -> OwnedRun:
     run = create_run(engine, RunParameters(), Origin("cli"), 30)
     run.start()
-    run.stage_started(StageName.GENERATE)
-    run.record(Event(EventType.CELL_STARTED, {"cell": 1}, StageName.GENERATE))
-    run.record(Event(EventType.CELL_COMPLETED, {"cell": 1, "seconds": 0.1}, StageName.GENERATE))
+    run.stage_started("generate")
+    run.record(Event(EventType.CELL_STARTED, {"cell": 1}, "generate"))
+    run.record(Event(EventType.CELL_COMPLETED, {"cell": 1, "seconds": 0.1}, "generate"))
     return run
 
 

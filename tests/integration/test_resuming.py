@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from tests.integration.test_runs import manifest_of, new_run
 from workbench.base.errors import LeaseLost, Refused, ResumeRefused, UnknownRun
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 from workbench.state import queries
 from workbench.state.reopening import check_resumable, redo_stages, reopen_run
 from workbench.state.runs import OwnedRun, claim_run
@@ -21,10 +21,10 @@ ERROR = {"name": "KernelDied", "message": "gone"}
 def failed_in_stage_2(engine: Engine) -> OwnedRun:
     run = new_run(engine)
     run.start()
-    run.stage_started(StageName.GENERATE)
-    run.stage_completed(StageName.GENERATE, manifest_of(run, StageName.GENERATE, generated=7))
-    run.stage_started(StageName.INGEST)
-    run.stage_ended_badly(StageName.INGEST, StageStatus.FAILED, ERROR)
+    run.stage_started("generate")
+    run.stage_completed("generate", manifest_of(run, "generate", generated=7))
+    run.stage_started("ingest")
+    run.stage_ended_badly("ingest", StageStatus.FAILED, ERROR)
     run.end_badly(RunStatus.FAILED, ERROR)
     return run
 
@@ -32,7 +32,7 @@ def failed_in_stage_2(engine: Engine) -> OwnedRun:
 def completed(engine: Engine) -> OwnedRun:
     run = new_run(engine)
     run.start()
-    for stage in StageName:
+    for stage in STAGE_NAMES:
         run.stage_started(stage)
         run.stage_completed(stage, manifest_of(run, stage, **{f"of_{stage}": 1}))
     run.complete("out.json")
@@ -69,7 +69,7 @@ def test_the_next_attempt_is_told_when_the_run_starts(engine: Engine) -> None:
     run.start()
     last = queries.events_after(engine, run.pipeline_id)[-1]
     assert (last.type, last.data["attempt"], run.attempt) == ("run.started", 2, 2)
-    assert run.stage_started(StageName.INGEST) == 2
+    assert run.stage_started("ingest") == 2
 
 
 def test_only_one_of_many_opens_a_run_again(engine: Engine) -> None:
@@ -100,7 +100,7 @@ def test_a_run_that_is_alive_completed_or_unknown_is_refused(engine: Engine) -> 
 
 
 def test_a_completed_run_goes_back_to_the_stage_that_is_named(engine: Engine) -> None:
-    run = reopen_run(engine, completed(engine).pipeline_id, 30, StageName.TRANSFORM)
+    run = reopen_run(engine, completed(engine).pipeline_id, 30, "transform")
     assert stages(run)["process"] == ("completed", None)
     assert stages(run)["transform"] == ("pending", "redone: asked for")
     assert stages(run)["export"] == ("pending", "redone: after transform")
@@ -113,14 +113,14 @@ def test_a_completed_run_goes_back_to_the_stage_that_is_named(engine: Engine) ->
 
 def test_a_resumed_run_counts_what_its_stages_count_that_are_kept(engine: Engine) -> None:
     former = completed(engine)
-    reopen_run(engine, former.pipeline_id, 30, StageName.EXPORT)
+    reopen_run(engine, former.pipeline_id, 30, "export")
     run = claim_run(engine, former.pipeline_id, 30)
     run.start()
-    redo_stages(run, {StageName.EXPORT: "redone: asked for"})
-    kept = {f"of_{stage}": 1 for stage in StageName if stage is not StageName.EXPORT}
+    redo_stages(run, {"export": "redone: asked for"})
+    kept = {f"of_{stage}": 1 for stage in STAGE_NAMES if stage != "export"}
     assert queries.run_row(engine, run.pipeline_id)["counts"] == kept
-    redo_stages(run, dict.fromkeys(StageName, "redone: asked for"))
+    redo_stages(run, dict.fromkeys(STAGE_NAMES, "redone: asked for"))
     assert queries.run_row(engine, run.pipeline_id)["counts"] == {}
-    run.stage_reused(manifest_of(run, StageName.GENERATE, generated=7), "verified: 0 artefacts")
+    run.stage_reused(manifest_of(run, "generate", generated=7), "verified: 0 artefacts")
     assert queries.run_row(engine, run.pipeline_id)["counts"] == {"generated": 7}
     assert stages(run)["generate"] == ("reused", "verified: 0 artefacts")

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 from tests.faults.bench import until
 from workbench.base.errors import IllegalTransition, LeaseLost, UnknownRun
 from workbench.stage.artefacts import Manifest
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.crash_detection import reap
 from workbench.state.events import Event, EventType
@@ -21,7 +22,7 @@ from workbench.state.lease import held_lease, request_cancel
 from workbench.state.runs import Origin, OwnedRun, claim_run, create_run
 from workbench.state.states import RunStatus, StageStatus
 
-CELL = Event(EventType.CELL_STARTED, {"cell": 1}, StageName.GENERATE)
+CELL = Event(EventType.CELL_STARTED, {"cell": 1}, "generate")
 
 
 def new_run(engine: Engine, lease_seconds: int = 30) -> OwnedRun:
@@ -51,14 +52,14 @@ def test_a_new_run_is_pending_with_five_pending_stages_and_its_clock_fixed(engin
     assert row["status"] == "pending"
     assert row["parameters"]["reference_time"].endswith("+00:00")
     stages = queries.stage_rows(engine, run.pipeline_id)
-    assert [(stage["name"], stage["status"]) for stage in stages] == [(name.value, "pending") for name in StageName]
+    assert [(stage["name"], stage["status"]) for stage in stages] == [(name, "pending") for name in STAGE_NAMES]
 
 
 def test_every_change_of_state_has_its_event_in_the_same_order(engine: Engine) -> None:
     run = new_run(engine)
     run.start("flow-1")
-    run.stage_started(StageName.GENERATE)
-    run.stage_completed(StageName.GENERATE, manifest_of(run, StageName.GENERATE, generated=7))
+    run.stage_started("generate")
+    run.stage_completed("generate", manifest_of(run, "generate", generated=7))
     run.complete("out.json")
     events = queries.events_after(engine, run.pipeline_id)
     assert [event.sequence for event in events] == [1, 2, 3, 4]
@@ -69,9 +70,9 @@ def test_every_change_of_state_has_its_event_in_the_same_order(engine: Engine) -
 def test_a_failed_attempt_counts_and_the_next_one_has_the_next_number(engine: Engine) -> None:
     run = new_run(engine)
     run.start()
-    assert run.stage_started(StageName.PROCESS) == 1
-    run.stage_ended_badly(StageName.PROCESS, StageStatus.FAILED, {"name": "TimeoutError"}, retrying=True)
-    assert run.stage_started(StageName.PROCESS) == 2
+    assert run.stage_started("process") == 1
+    run.stage_ended_badly("process", StageStatus.FAILED, {"name": "TimeoutError"}, retrying=True)
+    assert run.stage_started("process") == 2
     types = [event.type for event in queries.events_after(engine, run.pipeline_id)]
     assert types == ["run.started", "stage.started", "stage.failed", "stage.retrying", "stage.started"]
 
@@ -132,7 +133,7 @@ def test_a_write_repeated_after_a_lost_answer_counts_once(engine: Engine) -> Non
 def test_an_expired_lease_is_found_by_whoever_looks(engine: Engine) -> None:
     run = new_run(engine, lease_seconds=1)
     run.start()
-    run.stage_started(StageName.INGEST)
+    run.stage_started("ingest")
     expires_at = queries.run_row(engine, run.pipeline_id)["lease_expires_at"]
     until(lambda: status_of(run) == "crashed", "the run is found crashed", 10)
     assert queries.run_row(engine, run.pipeline_id)["finished_at"] == expires_at
@@ -179,7 +180,7 @@ def test_events_of_many_writers_have_no_gap_and_no_double(engine: Engine) -> Non
 
     def write(_number: int) -> None:
         for _ in range(10):
-            run.record(Event(EventType.CELL_STARTED, {}, StageName.GENERATE))
+            run.record(Event(EventType.CELL_STARTED, {}, "generate"))
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -196,7 +197,7 @@ def test_an_unknown_run_is_told_as_such(engine: Engine) -> None:
 
 def test_nobody_owns_a_run_that_is_stepped_through_by_hand(engine: Engine) -> None:
     run = create_run(engine, RunParameters(), Origin("notebook"), lease_seconds=None)
-    run.stage_started(StageName.GENERATE, interactive=True)
+    run.stage_started("generate", interactive=True)
     assert reap(engine) == []
     other = OwnedRun(engine, run.pipeline_id, uuid.uuid4(), 30)
     with pytest.raises(LeaseLost):
@@ -207,8 +208,8 @@ def test_key_figures_hold_time_records_and_success_rate(engine: Engine) -> None:
     for succeeds in (True, False, True, True):
         run = new_run(engine)
         run.start()
-        run.stage_started(StageName.PROCESS)
-        run.stage_completed(StageName.PROCESS, manifest_of(run, StageName.PROCESS, processed=10))
+        run.stage_started("process")
+        run.stage_completed("process", manifest_of(run, "process", processed=10))
         if succeeds:
             run.complete("out.json")
         else:
@@ -220,7 +221,7 @@ def test_key_figures_hold_time_records_and_success_rate(engine: Engine) -> None:
     assert newest["total_seconds"] >= 0
 
 
-@pytest.mark.parametrize(("stage", "counted"), [(StageName.GENERATE, "generated"), (StageName.INGEST, "read")])
+@pytest.mark.parametrize(("stage", "counted"), [("generate", "generated"), ("ingest", "read")])
 def test_key_figures_know_the_records_of_generated_and_of_own_input(
     engine: Engine, stage: StageName, counted: str
 ) -> None:

@@ -15,12 +15,12 @@ from psycopg2.extensions import parse_dsn
 from sqlalchemy import NullPool, create_engine
 
 from pipeline_lib.exported_fields import FIELDS
+from pipeline_lib.parameters import TransformParameters
 from pipeline_lib.transform import build_marts, mart_counts, transform
 from tests.integration.processed_tables import create_processed_tables, in_schema
 from workbench.base.errors import ManifestBroken, ModelTestFailed, ServiceUnavailable
 from workbench.data.dbt_runner import NODES
 from workbench.data.publication import publish, published_runs
-from workbench.stage.parameters import TransformParameters
 
 SCHEMA = "run_20261123t083012_a1b2c3"
 OTHER = "run_20261123t083012_d4e5f6"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib.parameters import TransformParameters
 from pipeline_lib.transform import build_marts, connected, transform
 from tests.integration.processed_tables import create_processed_tables
 from workbench.base.errors import ModelTestFailed
 from workbench.data import dbt_runner
 from workbench.data.dbt_results import build_error, declared_nodes, read_build
 from workbench.data.dbt_runner import DbtCall, call_dbt, profile_environment
-from workbench.stage.parameters import TransformParameters
 
 SCHEMA = "run_20261123t083012_a1b2c3"
 PARAMETERS = TransformParameters(dbt_threads=2, reference_time="2026-11-23T10:00:00+02:00")

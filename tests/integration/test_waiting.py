@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from workbench.base.errors import IllegalTransition, LeaseLost
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.crash_detection import reap_patiently
 from workbench.state.lease import request_cancel

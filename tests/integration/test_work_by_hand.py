@@ -16,7 +16,7 @@ from workbench.jupyter import interactive_tracking
 from workbench.run.completion import verified_manifest
 from workbench.run.derivation import effect_of
 from workbench.stage.artefacts import RunFolder, StageResult, sha256_of
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 from workbench.state import queries
 from workbench.state.reopening import reopen_run
 from workbench.state.run_document import run_document
@@ -52,7 +52,7 @@ def test_a_stage_by_hand_on_the_newest_completed_run_changes_nothing_of_it(
     engine: Engine, mine: Settings, completed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = everything_of(engine, mine, completed)
-    session = opened(StageName.PROCESS)
+    session = opened("process")
     finish(session, "discounts of nought")
     assert everything_of(engine, mine, completed) == before
     copy = run_document(engine, mine, session.pipeline_id)
@@ -60,16 +60,16 @@ def test_a_stage_by_hand_on_the_newest_completed_run_changes_nothing_of_it(
     states = [(stage["status"], stage["interactive"]) for stage in copy["stages"]]
     assert states == [("reused", False), ("reused", False), ("completed", True), ("pending", False), ("pending", False)]
     assert f"Run {session.pipeline_id} is open, by hand, a copy of run {completed}" in capsys.readouterr().out
-    for stage in list(StageName)[:3]:
+    for stage in STAGE_NAMES[:3]:
         verified_manifest(RunFolder(mine.home, session.pipeline_id), stage)
 
 
 def test_the_next_notebook_goes_on_with_the_same_copy_to_its_end(
     engine: Engine, mine: Settings, completed: str
 ) -> None:
-    copy = opened(StageName.PROCESS)
+    copy = opened("process")
     finish(copy, "other")
-    for stage in (StageName.TRANSFORM, StageName.EXPORT):
+    for stage in ("transform", "export"):
         session = opened(stage, export_format="csv")
         assert session.pipeline_id == copy.pipeline_id
         finish(session, "other")
@@ -86,11 +86,11 @@ def test_all_cells_run_again_and_a_kernel_restarted_land_on_the_same_copy(
     given = completed if chosen else ""
     copies = []
     for content in ("first", "second"):
-        session = opened(StageName.PROCESS, given)
+        session = opened("process", given)
         finish(session, content)
         copies.append(session.pipeline_id)
         interactive_tracking.leave()
-    left = opened(StageName.TRANSFORM, given)
+    left = opened("transform", given)
     assert [*copies, left.pipeline_id] == [copies[0]] * 3
     interactive_tracking.leave()
     assert stages_of(engine, copies[0])["transform"] == "cancelled"
@@ -100,7 +100,7 @@ def test_all_cells_run_again_and_a_kernel_restarted_land_on_the_same_copy(
 def test_a_cell_run_again_after_its_run_is_completed_is_stopped_before_it_changes_anything(
     engine: Engine, mine: Settings, completed: str
 ) -> None:
-    session = opened(StageName.EXPORT)
+    session = opened("export")
     manifest = finish(session)
     assert status_of(engine, session.pipeline_id) == "completed"
     before = everything_of(engine, mine, session.pipeline_id)
@@ -113,10 +113,10 @@ def test_a_cell_run_again_after_its_run_is_completed_is_stopped_before_it_change
 def test_a_stage_opened_again_in_an_open_run_gives_up_its_result_and_all_later_ones(
     engine: Engine, mine: Settings
 ) -> None:
-    run_id = finish(opened(StageName.GENERATE)).pipeline_id
-    for stage in list(StageName)[1:4]:
+    run_id = finish(opened("generate")).pipeline_id
+    for stage in STAGE_NAMES[1:4]:
         finish(opened(stage, run_id))
-    opened(StageName.INGEST, run_id)
+    opened("ingest", run_id)
     assert list(stages_of(engine, run_id).values()) == ["completed", "running", "pending", "pending", "pending"]
     document = run_document(engine, mine, run_id)
     assert document["records"] == {**dict.fromkeys(document["records"]), "generated": RECORDS}
@@ -129,7 +129,7 @@ def test_a_stage_opened_again_in_an_open_run_gives_up_its_result_and_all_later_o
 def test_a_finished_stage_that_is_made_anew_does_not_count_until_it_is_finished_again(
     engine: Engine, mine: Settings
 ) -> None:
-    session = opened(StageName.GENERATE)
+    session = opened("generate")
     finish(session)
     made(session, "again")
     assert stages_of(engine, session.pipeline_id)["generate"] == "running"
@@ -139,8 +139,8 @@ def test_a_finished_stage_that_is_made_anew_does_not_count_until_it_is_finished_
 
 
 def test_a_stage_opened_in_two_kernels_belongs_to_the_later_one(engine: Engine, mine: Settings) -> None:
-    first = opened(StageName.GENERATE)
-    second = opened(StageName.GENERATE, first.pipeline_id)
+    first = opened("generate")
+    second = opened("generate", first.pipeline_id)
     with pytest.raises(LeaseLost, match="opened again elsewhere"):
         made(first, "late")
     finish(second)
@@ -149,11 +149,11 @@ def test_a_stage_opened_in_two_kernels_belongs_to_the_later_one(engine: Engine, 
 def test_a_failed_run_is_worked_on_itself_and_its_later_stages_no_longer_count(
     engine: Engine, mine: Settings, completed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reopen_run(engine, completed, 30, StageName.EXPORT)
+    reopen_run(engine, completed, 30, "export")
     run = claim_run(engine, completed, 30)
     run.start()
     run.end_badly(RunStatus.FAILED, FAILURE)
-    session = opened(StageName.PROCESS, completed)
+    session = opened("process", completed)
     assert session.pipeline_id == completed
     assert f"`workbench resume {completed}`" in capsys.readouterr().out
     finish(session, "mended")
@@ -163,32 +163,32 @@ def test_a_failed_run_is_worked_on_itself_and_its_later_stages_no_longer_count(
 
 
 def test_a_run_that_a_process_works_is_refused(engine: Engine, mine: Settings, completed: str) -> None:
-    reopen_run(engine, completed, 30, StageName.EXPORT)
+    reopen_run(engine, completed, 30, "export")
     with pytest.raises(RunStateError, match="elsewhere"):
-        opened(StageName.PROCESS, completed)
-    assert "once it has ended" in effect_of(queries.run_row(engine, completed), StageName.PROCESS)
+        opened("process", completed)
+    assert "once it has ended" in effect_of(queries.run_row(engine, completed), "process")
 
 
 @pytest.mark.parametrize("damage", ["file", "table"])
 def test_a_damaged_result_is_copied_into_no_run(engine: Engine, mine: Settings, completed: str, damage: str) -> None:
     if damage == "file":
-        (RunFolder(mine.home, completed).stage(StageName.PROCESS) / "made.txt").write_text("edited")
+        (RunFolder(mine.home, completed).stage("process") / "made.txt").write_text("edited")
     else:
         with engine.begin() as connection:
             connection.execute(text(f"delete from run_{completed}.processed_items where number = 1"))
     with pytest.raises(ManifestBroken, match=f"`workbench resume {completed} --from process` makes it anew"):
-        opened(StageName.TRANSFORM)
+        opened("transform")
     assert len(queries.key_figures(engine)) == 1
 
 
 @pytest.mark.promise("P20", "times are those of the work, over all attempts")
 def test_seconds_by_hand_are_those_from_the_opening_cell_to_the_finishing_one(engine: Engine, mine: Settings) -> None:
-    session = opened(StageName.GENERATE)
-    for stage in StageName:
-        session = session if stage is StageName.GENERATE else opened(stage, session.pipeline_id)
+    session = opened("generate")
+    for stage in STAGE_NAMES:
+        session = session if stage == "generate" else opened(stage, session.pipeline_id)
         with engine.begin() as connection:
             earlier = text("update pipeline_stages set started_at = started_at - interval '9 s' where name = :name")
-            connection.execute(earlier, {"name": stage.value})
+            connection.execute(earlier, {"name": stage})
         finish(session)
     figures = queries.key_figures_of(engine, session.pipeline_id)
     assert all(9 <= seconds < 12 for seconds in figures["stage_seconds"].values())
@@ -198,7 +198,7 @@ def test_seconds_by_hand_are_those_from_the_opening_cell_to_the_finishing_one(en
 
 @pytest.mark.promise("P20", "a stage that has failed stays failed, with its error, when its kernel is left")
 def test_a_stage_by_hand_that_has_failed_stays_failed_when_its_kernel_is_left(engine: Engine, mine: Settings) -> None:
-    session = opened(StageName.GENERATE)
+    session = opened("generate")
     session._by_hand.ended(StageStatus.FAILED, "ValueError", "no such product")
     interactive_tracking.leave()
     (stage, *_) = run_document(engine, mine, session.pipeline_id)["stages"]
@@ -211,6 +211,6 @@ def test_a_stage_by_hand_that_has_failed_stays_failed_when_its_kernel_is_left(en
     ]
     assert ended == ["ValueError"]
     assert float(queries.run_row(engine, session.pipeline_id)["seconds_before"]) > 0
-    opened(StageName.GENERATE, session.pipeline_id)
+    opened("generate", session.pipeline_id)
     interactive_tracking.leave()
     assert stages_of(engine, session.pipeline_id)["generate"] == "cancelled"

@@ -30,7 +30,7 @@ from tests.security.searching import Needles, taken_from
 from workbench.base.settings import PROJECT
 from workbench.services.processes import free_port
 from workbench.services.readiness import VARIABLE, is_ready
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import StageName
 from workbench.state.failpoints import VARIABLE as FAILPOINT
 from workbench.state.relay import STATUS_QUEUE
 
@@ -91,7 +91,7 @@ class Scene:
 
     def shown_by(self, run: dict[str, Any], stage: StageName) -> str:
         """Return what the inserted cell of a stage has shown."""
-        path = next(each for each in run["notebooks"] if stage.value in each)
+        path = next(each for each in run["notebooks"] if stage in each)
         return str(next(cell.outputs for cell in nbformat.read(path, as_version=4).cells if cell.id == "fault"))
 
 
@@ -171,10 +171,10 @@ def visit_page(scene: Scene) -> None:
 
 def test_no_credential_is_left_anywhere_by_a_run_however_it_ends(scene: Scene) -> None:
     with command_lines() as seen:
-        told = scene.notebooks("tells", StageName.PROCESS, TELLS)
+        told = scene.notebooks("tells", "process", TELLS)
         completed = scene.run("--json", code=0, **told)
-        raised = scene.run(code=1, **scene.notebooks("raises", StageName.GENERATE, RAISES))
-        spoilt = scene.run("--json", code=1, **scene.notebooks("spoils", StageName.TRANSFORM, SPOILS))
+        raised = scene.run(code=1, **scene.notebooks("raises", "generate", RAISES))
+        spoilt = scene.run("--json", code=1, **scene.notebooks("spoils", "transform", SPOILS))
         unreachable = f"amqp://me:{scene.needles.secrets['broker']}@127.0.0.1:1/"
         kill = {FAILPOINT: "notebook_executed/process:SIGKILL", "AMQP_URL": unreachable}
         crashed = scene.run("--set", "records=150", code=-9, **told, **kill)
@@ -186,7 +186,7 @@ def test_no_credential_is_left_anywhere_by_a_run_however_it_ends(scene: Scene) -
     assert ends == ["completed", "failed", "failed", "crashed"]
     assert "dbt model" in spoilt["error"]["message"]
     assert raised["error"]["name"] == "RuntimeError"
-    for run, stage in ((completed, StageName.PROCESS), (raised, StageName.GENERATE), (crashed, StageName.PROCESS)):
+    for run, stage in ((completed, "process"), (raised, "generate"), (crashed, "process")):
         assert scene.shown_by(run, stage).count("***") > 5, "the cell has not told what it knows"
     messages = taken_from(scene.environment["AMQP_URL"], STATUS_QUEUE)
     assert len(messages) > 10

@@ -18,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from prefect.exceptions import ParameterTypeError
 
 from flows.pipeline import pipeline
+from pipeline_lib.parameters import IngestParameters
 from tests.conftest import fresh_database
 from tests.e2e.conftest import WORKBENCH
 from tests.hostile import KEYS, TEXTS
@@ -31,7 +32,7 @@ from workbench.kernels.kernel_pool import warm_kernels
 from workbench.kernels.kernel_provisioner import Kernels
 from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
 from workbench.stage.artefacts import RunFolder, schema_of
-from workbench.stage.parameters import IngestParameters, RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 
 pytestmark = pytest.mark.promise(
@@ -185,7 +186,7 @@ def test_an_id_that_leads_elsewhere_is_no_runs_id_anywhere(
         lambda: queries.run_row(worker.engine, identifier),
         lambda: schema_of(identifier),
         lambda: RunFolder(worker.settings.home, identifier).path,
-        lambda: RunFolder(worker.settings.home, identifier).stage(StageName.INGEST),
+        lambda: RunFolder(worker.settings.home, identifier).stage("ingest"),
     ):
         with pytest.raises(UnknownRun):
             ask()

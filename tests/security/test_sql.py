@@ -12,7 +12,7 @@ from workbench.base.settings import PROJECT
 
 pytestmark = pytest.mark.promise("S15", "no SQL is put together from text")
 
-SOURCES = sorted(path for folder in ("pipeline_lib", "flows") for path in (PROJECT / folder).rglob("*.py"))
+SOURCES = sorted(path for folder in ("workbench", "pipeline_lib", "flows") for path in (PROJECT / folder).rglob("*.py"))
 TAKE_SQL = frozenset(
     {"execute", "executemany", "exec_driver_sql", "execute_values", "copy_expert", "mogrify"}
     | {"text", "literal_column", "SQL", "sql", "_run"}

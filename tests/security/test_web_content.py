@@ -15,7 +15,7 @@ from nbformat.v4 import new_output
 
 from tests.web.by_hand import Worker
 from tests.web.served import Page, form_token, served
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.runs import OwnedRun
 
@@ -41,7 +41,7 @@ def test_hostile_data_shows_as_text(page: Page, worker: Worker) -> None:
         new_output("display_data", data={"application/javascript": "alert(5)"}),
     ]
     run = worker.failed(message=HOSTILE)
-    worker.write_notebook(run, StageName.INGEST)
+    worker.write_notebook(run, "ingest")
     for html in _pages(page, run):
         active = re.sub(r'<script src="/static/[\w.-]+" defer></script>|<script type="application/json">', "", html)
         assert "<script" not in active
@@ -144,7 +144,7 @@ def test_stages_are_known_by_their_names_only(page: Page, worker: Worker, stage:
 
 def test_a_link_that_leads_elsewhere_is_not_followed(page: Page, worker: Worker, tmp_path: Path) -> None:
     run = worker.completed()
-    folder = worker.folder(run, StageName.INGEST)
+    folder = worker.folder(run, "ingest")
     secret = tmp_path / "secret"
     secret.write_text("not for readers")
     (folder / "elsewhere").symlink_to(folder / "parts", target_is_directory=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipeline_lib.ingest import ingest
+from pipeline_lib.parameters import IngestParameters
 from workbench.stage.artefacts import StageResult
-from workbench.stage.parameters import IngestParameters
 
 REFERENCE = "2026-11-23T08:00:00+00:00"
 RECORDS = [

@@ -10,21 +10,15 @@ from hypothesis import strategies as st
 
 from workbench.base.errors import ManifestBroken, UnknownRun
 from workbench.base.files import written_whole
-from workbench.stage.artefacts import (
-    Manifest,
-    RunFolder,
-    checked_run_id,
-    describe_artefact,
-    new_run_id,
-    schema_of,
-)
-from workbench.stage.parameters import StageName
+from workbench.base.run_id import checked_run_id, new_run_id
+from workbench.stage.artefacts import Manifest, RunFolder, describe_artefact, schema_of
+from workbench.stage.pipeline import STAGE_NAMES
 
 
 def _manifest(folder: Path) -> Manifest:
     (folder / "data").write_bytes(b"twelve bytes")
     return Manifest(
-        pipeline_id="20260102t030405_a1b2c3", stage=StageName.INGEST, parameters={}, counts={"read": 1}, inputs={},
+        pipeline_id="20260102t030405_a1b2c3", stage="ingest", parameters={}, counts={"read": 1}, inputs={},
         artefacts=(describe_artefact(folder, "data", 1),), details={}, versions={},
     )  # fmt: skip
 
@@ -89,5 +83,5 @@ def test_a_text_of_another_form_never_becomes_a_path_or_schema(text: str) -> Non
 
 def test_stage_folders_sort_in_the_order_of_the_stages() -> None:
     folder = RunFolder(Path("home"), "20260102t030405_a1b2c3")
-    names = [folder.stage(stage).name for stage in StageName]
+    names = [folder.stage(stage).name for stage in STAGE_NAMES]
     assert names == ["01_generate", "02_ingest", "03_process", "04_transform", "05_export"]

@@ -9,8 +9,8 @@ import pytest
 from pipeline_lib import charts_input
 from pipeline_lib.generate import generate
 from pipeline_lib.ingest import ingest
+from pipeline_lib.parameters import GenerateParameters, IngestParameters
 from workbench.stage.artefacts import StageResult
-from workbench.stage.parameters import GenerateParameters, IngestParameters
 
 REFERENCE = "2026-11-23T08:00:00+00:00"
 

@@ -11,7 +11,7 @@ import pytest
 
 from workbench.base.errors import InvalidParameter
 from workbench.cli.options import asked_for, parameter_options
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 
 WORKBENCH = str(Path(sys.executable).with_name("workbench"))
 

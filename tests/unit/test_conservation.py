@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workbench.base.errors import ConservationBroken
 from workbench.stage.conservation import check_borders
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 
 EQUAL_AFTER_INGESTION = ("processed", "loaded", "transformed", "exported")
 
@@ -23,7 +23,7 @@ def _counts(ingested: int, rejected: int) -> dict[str, int]:
 
 
 def _check_all(counts: dict[str, int]) -> list[dict[str, Any]]:
-    return [each for stage in StageName for each in check_borders(stage, counts)]
+    return [each for stage in STAGE_NAMES for each in check_borders(stage, counts)]
 
 
 @given(st.integers(0, 10**8), st.integers(0, 10**8))
@@ -43,4 +43,9 @@ def test_one_count_that_differs_is_noticed_wherever_it_is(name: str, difference:
 
 def test_an_own_file_is_checked_without_a_generated_count() -> None:
     counts = {"read": 3, "ingested": 2, "rejected": 1}
-    assert [each["name"] for each in check_borders(StageName.INGEST, counts)] == ["read = ingested + rejected"]
+    assert [each["name"] for each in check_borders("ingest", counts)] == ["read = ingested + rejected"]
+
+
+def test_a_stage_that_has_not_counted_is_noticed() -> None:
+    with pytest.raises(ConservationBroken, match="stage process: its notebook has not counted loaded"):
+        check_borders("process", {"ingested": 1, "processed": 1})

@@ -10,10 +10,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from workbench.base.settings import PROJECT
 from workbench.run.fingerprint import Code, files_behind
-from workbench.stage.parameters import RunParameters, StageName
 from workbench.stage.pipeline import stage_named
+from workbench.stage.run_parameters import RunParameters
 
-GENERATE = stage_named(StageName.GENERATE)
+GENERATE = stage_named("generate")
 IMPORT = "from pipeline_lib.generate import generate"
 
 
@@ -30,4 +30,4 @@ def test_magics_hide_no_module_and_cost_no_stage(tmp_path: Path, cell: str) -> N
 
 def test_a_cell_that_is_no_python_at_all_hides_only_itself(tmp_path: Path) -> None:
     nbformat.write(new_notebook(cells=[new_code_cell("def ("), new_code_cell(IMPORT)]), tmp_path / GENERATE.notebook)
-    assert PROJECT / "pipeline_lib" / "stages" / "generate.py" in files_behind(GENERATE, tmp_path)
+    assert PROJECT / "pipeline_lib" / "generate.py" in files_behind(GENERATE, tmp_path)

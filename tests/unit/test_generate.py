@@ -20,9 +20,9 @@ from pipeline_lib import record_blocks
 from pipeline_lib.defects import DefectKind
 from pipeline_lib.generate import first_lines, generate, is_distributed, vocabulary_sample, write_blocks
 from pipeline_lib.ingest import ingest
+from pipeline_lib.parameters import GenerateParameters, IngestParameters
 from pipeline_lib.record_blocks import block_count, make_block
 from workbench.base.errors import InvalidParameter
-from workbench.stage.parameters import GenerateParameters, IngestParameters
 
 REFERENCE = "2026-11-23T08:00:00.250000+00:00"
 

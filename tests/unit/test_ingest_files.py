@@ -199,8 +199,8 @@ def test_a_record_longer_than_the_limit_is_refused_in_flat_memory(
 ) -> None:
     monkeypatch.setattr(input_file, "CHUNK_BYTES", 1 << 10)
     for module in ("elements", "splitting"):
-        monkeypatch.setattr(f"pipeline_lib.stages.{module}.MAX_RECORD_BYTES", 1 << 14)
-        monkeypatch.setattr(f"pipeline_lib.stages.{module}.KEPT_BYTES", 1 << 8)
+        monkeypatch.setattr(f"pipeline_lib.{module}.MAX_RECORD_BYTES", 1 << 14)
+        monkeypatch.setattr(f"pipeline_lib.{module}.KEPT_BYTES", 1 << 8)
     rows = [json.dumps(record) for record in RECORDS]
     rows[2] = json.dumps({**RECORDS[2], "note": "x" * (1 << 16)})
     text = "[\n" + ",\n".join(rows) + "\n]" if is_array else "\n".join(rows)

@@ -12,11 +12,11 @@ import zstandard
 
 from pipeline_lib.dataset import DATASET_SCHEMA, read_head
 from pipeline_lib.ingest import ingest, input_of
+from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.rejects import read_rejects
 from tests.unit.json_files import LINES, RECORDS, REFERENCE, ingested, rejects
 from workbench.base.errors import InputEmpty, InputUnreadable, InvalidParameter, TooManyRejects
 from workbench.stage.artefacts import Counted
-from workbench.stage.parameters import IngestParameters
 
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b" \n\r\n\t", b"[]", b"[ \n ]", gzip.compress(b"", mtime=0)])

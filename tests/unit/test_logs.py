@@ -111,7 +111,7 @@ def test_a_log_file_that_takes_no_more_is_told_once_in_one_line(tmp_path: Path) 
     (folder / "workbench.log").symlink_to("/dev/full")
     program = """if True:
         import logging
-        from pipeline_lib import logs
+        from workbench.base import logs
         from workbench.base.settings import load_settings
         logs.configure(load_settings())
         for number in range(5):

@@ -10,8 +10,9 @@ import nbformat
 import pytest
 
 from workbench.base.settings import NOTEBOOKS
-from workbench.stage.parameters import STAGE_PARAMETERS, StageParameters
+from workbench.stage.parameters import StageParameters
 from workbench.stage.pipeline import STAGES, Stage
+from workbench.stage.run_parameters import STAGE_PARAMETERS
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 

@@ -12,14 +12,15 @@ import zstandard
 
 from pipeline_lib import input_file
 from pipeline_lib.ingest import ingest
+from pipeline_lib.parameters import GenerateParameters, IngestParameters
 from tests.unit.json_files import LINES, REFERENCE
 from workbench.base.errors import InputUnreadable
 from workbench.base.settings import Settings
 from workbench.jupyter.kernel import KernelServices
 from workbench.jupyter.session import HEADLESS, StageSession, as_the_run_has_it
 from workbench.stage.artefacts import StageResult, sha256_of
-from workbench.stage.parameters import GenerateParameters, IngestParameters, RunParameters, StageName
 from workbench.stage.progress import Progress
+from workbench.stage.run_parameters import RunParameters
 
 OTHER = LINES.replace(b"Lamp", b"Lump")
 
@@ -39,9 +40,7 @@ def session(own: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> StageSess
     """The session of a headless notebook, which reaches no service."""
     monkeypatch.setenv(HEADLESS, "1")
     run = {"id": "20260102t030405_a1b2c3", "parameters": RunParameters(input_file=str(own)).model_dump()}
-    opened = StageSession(
-        KernelServices(Settings(_env_file=None, workbench_home=home)), run, StageName.INGEST, parameters(own)
-    )
+    opened = StageSession(KernelServices(Settings(_env_file=None, workbench_home=home)), run, "ingest", parameters(own))
     opened.begin()
     return opened
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.web.form import FormField, form_groups
 
 FIELDS = {field.name: field for group in form_groups(RunParameters, {}, {}) for field in group.fields}

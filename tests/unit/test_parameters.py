@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.record_blocks import make_block
 from workbench.base.errors import InvalidParameter
-from workbench.stage.parameters import STAGE_PARAMETERS, GenerateParameters, RunParameters, StageName
+from workbench.stage.pipeline import STAGE_NAMES
+from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
 
 MOMENTS = st.datetimes(
     min_value=datetime(1970, 1, 2),
@@ -155,7 +157,7 @@ def test_a_stage_takes_its_slice_and_nothing_else(records: int, rate: float, par
 
 
 def test_the_stages_and_the_run_know_the_same_defaults() -> None:
-    for stage in StageName:
+    for stage in STAGE_NAMES:
         assert RunParameters().for_stage(stage) == STAGE_PARAMETERS[stage]()
 
 

@@ -13,20 +13,19 @@ from workbench.notebook.report_contents import renew_contents
 from workbench.notebook.report_summary import head_of, summary_of
 from workbench.run.completion import begin_attempt
 from workbench.stage.artefacts import Manifest, RunFolder
-from workbench.stage.parameters import StageName
 
-REPORTED = (StageName.GENERATE, StageName.INGEST, StageName.EXPORT)
+REPORTED = ("generate", "ingest", "export")
 RUN = "20261123t083012_a1b2c3"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The folder of an ingestion with its manifest."""
-    folder = RunFolder(tmp_path, RUN).stage(StageName.INGEST)
+    folder = RunFolder(tmp_path, RUN).stage("ingest")
     folder.mkdir(parents=True)
     Manifest(
         pipeline_id=RUN,
-        stage=StageName.INGEST,
+        stage="ingest",
         parameters={},
         counts={"read": 12_345, "ingested": 12_000, "rejected": 345},
         inputs={},
@@ -60,9 +59,9 @@ def test_a_report_leads_to_those_of_the_others_that_have_one_and_to_no_other(fol
 
 def test_once_the_run_has_ended_earlier_reports_lead_to_later_ones_and_to_the_newest_attempt(folder: Path) -> None:
     run = RunFolder(folder.parent.parent.parent, RUN)
-    first = render_report(executed(), run.stage(StageName.INGEST) / "report.html")
-    second = render_report(executed(), run.stage(StageName.INGEST) / "report.attempt-2.html")
-    render_report(executed(), run.stage(StageName.PROCESS) / "report.html")
+    first = render_report(executed(), run.stage("ingest") / "report.html")
+    second = render_report(executed(), run.stage("ingest") / "report.attempt-2.html")
+    render_report(executed(), run.stage("process") / "report.html")
     before = first.read_text()
     renew_contents(run)
     assert links(first) == ["../02_ingest/report.attempt-2.html", "../03_process/report.html"]
@@ -78,7 +77,7 @@ def test_reports_of_an_earlier_attempt_and_of_the_stages_after_it_say_so(folder:
     }
     whole = {stage: report.read_text() for stage, report in reports.items()}
     for _ in range(2):  # by the next attempt, too, each says so once
-        begin_attempt(run, StageName.INGEST)
+        begin_attempt(run, "ingest")
     renew_contents(run)
     renewed = render_report(executed(), folder / "report.attempt-2.html").read_text()
     line = "Earlier attempt: stage Ingest was begun again at "

@@ -7,10 +7,11 @@ from pathlib import Path
 import ipywidgets as widgets
 import pytest
 
+from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.tryouts import generation_preview
 from workbench.jupyter.fields import two_digits
 from workbench.jupyter.form import ParameterForm, grouped, run_form
-from workbench.stage.parameters import GenerateParameters, RunParameters
+from workbench.stage.run_parameters import RunParameters
 
 HERE = {"records": 10, "seed": 1}
 

@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from workbench.base.settings import Settings
 from workbench.notebook.report import render_report
 from workbench.stage.artefacts import Manifest, RunFolder, describe_artefact, versions
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.events import Event, EventType
 from workbench.state.lease import request_cancel
 from workbench.state.models import Pipeline
@@ -26,11 +27,11 @@ from workbench.web.actions import Actions
 LEASE_SECONDS = 120
 SOURCES = ("records = 1_000  # how many", "print('hello')", "show(figure)")
 COUNTS: dict[StageName, dict[str, int]] = {
-    StageName.GENERATE: {"generated": 1000},
-    StageName.INGEST: {"read": 1000, "ingested": 990, "rejected": 10},
-    StageName.PROCESS: {"processed": 990, "loaded": 990},
-    StageName.TRANSFORM: {"transformed": 990},
-    StageName.EXPORT: {"exported": 990},
+    "generate": {"generated": 1000},
+    "ingest": {"read": 1000, "ingested": 990, "rejected": 10},
+    "process": {"processed": 990, "loaded": 990},
+    "transform": {"transformed": 990},
+    "export": {"exported": 990},
 }
 
 
@@ -66,13 +67,13 @@ class Worker:
     def completed(self, **parameters: Any) -> OwnedRun:
         """Return a run that has completed all its stages."""
         run = self.started(**parameters)
-        for stage in StageName:
+        for stage in STAGE_NAMES:
             self.stage(run, stage)
-        output = self.folder(run, StageName.EXPORT) / "export.jsonl"
+        output = self.folder(run, "export") / "export.jsonl"
         run.complete(str(output))
         return run
 
-    def failed(self, stage: StageName = StageName.INGEST, message: str = "too many rejects") -> OwnedRun:
+    def failed(self, stage: StageName = "ingest", message: str = "too many rejects") -> OwnedRun:
         """Return a run that failed in the second cell of a stage."""
         run = self.started()
         run.stage_started(stage)
@@ -80,7 +81,7 @@ class Worker:
         data = {"cell": 2, "status": "failed", "name": "TooManyRejects", "message": message}
         run.record(Event(EventType.CELL_STARTED, {"cell": 2, "cells": 3, "source": SOURCES[1]}, stage))
         run.record(Event(EventType.CELL_FAILED, data, stage))
-        error = {"name": "TooManyRejects", "message": message, "cell": 2, "source": SOURCES[1], "stage": stage.value}
+        error = {"name": "TooManyRejects", "message": message, "cell": 2, "source": SOURCES[1], "stage": stage}
         run.stage_ended_badly(stage, StageStatus.FAILED, error)
         run.end_badly(RunStatus.FAILED, error)
         return run

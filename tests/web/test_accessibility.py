@@ -16,7 +16,7 @@ from playwright.sync_api import Page as Tab
 from tests.web.browsing import chromium, needs_browser, tab
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.lease import request_cancel
 from workbench.state.states import RunStatus
 
@@ -59,9 +59,9 @@ def addresses(worker: Worker) -> list[str]:
         worker.started(),
         worker.runs[worker.trigger(RunParameters())],
     )
-    worker.stage(running, StageName.GENERATE)
-    running.stage_started(StageName.INGEST)
-    worker.cell(running, StageName.INGEST, 1)
+    worker.stage(running, "generate")
+    running.stage_started("ingest")
+    worker.cell(running, "ingest", 1)
     request_cancel(worker.engine, running.pipeline_id)
     ended.end_badly(RunStatus.CANCELLED, {"name": "RunCancelled", "message": "cancelled"})
     runs = [f"/runs/{each.pipeline_id}" for each in (done, failed, running, ended, waiting)]

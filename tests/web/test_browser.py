@@ -15,7 +15,7 @@ from tests.web.browsing import chromium, needs_browser, tab, what_is_seen
 from tests.web.by_hand import Worker
 from tests.web.served import Page, served
 from workbench.charts.theme import titled
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 from workbench.state import queries
 
 pytestmark = needs_browser
@@ -47,7 +47,7 @@ def test_a_run_that_is_triggered_appears_and_is_followed_to_its_end(
         run = drawing.runs[opened.url.rpartition("/")[2]]
         run.start()
         expect(opened.locator("#headline .badge")).to_contain_text("running")
-        for stage in StageName:
+        for stage in STAGE_NAMES:
             drawing.stage(run, stage)
             expect(opened.locator(f"#stage-{stage} summary .badge")).to_contain_text("completed")
         run.complete(None)
@@ -60,15 +60,15 @@ def test_cells_turn_one_by_one_and_their_output_appears(browser: Browser, page: 
     run = drawing.started()
     with tab(browser) as opened:
         opened.goto(f"{page.url}/runs/{run.pipeline_id}")
-        run.stage_started(StageName.INGEST)
+        run.stage_started("ingest")
         for number in (1, 2):
-            drawing.cell(run, StageName.INGEST, number)
+            drawing.cell(run, "ingest", number)
             cell = opened.locator(f"#cell-ingest-1-{number}")
             expect(cell.locator(".badge")).to_contain_text("completed")
-        run.note_progress(StageName.INGEST, {"cell": 2, "cells": 3, "records": 400, "total": 1000})
+        run.note_progress("ingest", {"cell": 2, "cells": 3, "records": 400, "total": 1000})
         expect(opened.locator("#stage-ingest .records")).to_have_text("400 of 1,000 records")
-        drawing.write_notebook(run, StageName.INGEST)
-        drawing.cell(run, StageName.INGEST, 3)
+        drawing.write_notebook(run, "ingest")
+        drawing.cell(run, "ingest", 3)
         expect(opened.locator("#cell-ingest-1-2 .printed")).to_have_text("hello from ingest")
         expect(opened.locator("#cell-ingest-1-2 .plot .main-svg").first).to_be_visible()
 
@@ -79,11 +79,11 @@ def test_who_comes_back_in_mid_run_sees_what_one_sees_who_stayed(browser: Browse
     with tab(browser) as stayed, tab(browser) as first:
         stayed.goto(address)
         first.goto(address)
-        worker.stage(run, StageName.GENERATE)
+        worker.stage(run, "generate")
         first.close()
-        worker.stage(run, StageName.INGEST)
-        run.stage_started(StageName.PROCESS)
-        worker.cell(run, StageName.PROCESS, 1)
+        worker.stage(run, "ingest")
+        run.stage_started("process")
+        worker.cell(run, "process", 1)
         with tab(browser) as again:
             again.goto(address)
             for each in (stayed, again):
@@ -93,14 +93,14 @@ def test_who_comes_back_in_mid_run_sees_what_one_sees_who_stayed(browser: Browse
 
 def test_what_a_reader_has_unfolded_and_focused_stays_so(browser: Browser, page: Page, worker: Worker) -> None:
     run = worker.started()
-    worker.stage(run, StageName.GENERATE)
+    worker.stage(run, "generate")
     with tab(browser) as opened:
         opened.goto(f"{page.url}/runs/{run.pipeline_id}")
         summary = opened.locator("#stage-generate summary")
         summary.focus()
         opened.keyboard.press("Enter")
         expect(opened.locator("#cell-generate-1-1")).to_be_visible()
-        worker.stage(run, StageName.INGEST)
+        worker.stage(run, "ingest")
         expect(opened.locator("#stage-ingest summary .badge")).to_contain_text("completed")
         expect(opened.locator("#cell-generate-1-1")).to_be_visible()
         expect(summary).to_be_focused()
@@ -113,7 +113,7 @@ def test_the_page_finds_back_by_itself_when_the_workbench_was_away(browser: Brow
             opened.goto(f"{page.url}/runs/{run.pipeline_id}")
             expect(opened.locator("#headline .badge")).to_contain_text("running")
         expect(opened.locator("#lost")).to_be_visible()
-        worker.stage(run, StageName.GENERATE)
+        worker.stage(run, "generate")
         with served(worker.settings, worker.engine, worker.actions(), page.port):
             expect(opened.locator("#stage-generate summary .badge")).to_contain_text("completed", timeout=15_000)
             expect(opened.locator("#lost")).to_be_hidden()
@@ -225,4 +225,4 @@ def test_a_file_is_downloaded_whole(browser: Browser, page: Page, worker: Worker
         with opened.expect_download() as download:
             opened.get_by_role("link", name="export.jsonl").click()
         content = download.value.path().read_bytes()
-    assert content == (worker.folder(run, StageName.EXPORT) / "export.jsonl").read_bytes()
+    assert content == (worker.folder(run, "export") / "export.jsonl").read_bytes()

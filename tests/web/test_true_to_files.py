@@ -8,7 +8,6 @@ import pytest
 
 from tests.web.by_hand import LEASE_SECONDS, Worker
 from tests.web.served import Page
-from workbench.stage.parameters import StageName
 from workbench.state.reopening import reopen_run
 
 pytestmark = pytest.mark.promise("P20", "an export or another artefact that was edited or removed is named")
@@ -22,7 +21,7 @@ def shown(page: Page, pipeline_id: str) -> str:
 def test_files_that_were_changed_after_completion_are_named_on_the_page(page: Page, worker: Worker) -> None:
     run = worker.completed()
     assert "Not as the run left it" not in shown(page, run.pipeline_id)
-    export = worker.folder(run, StageName.EXPORT)
+    export = worker.folder(run, "export")
     (export / "export.jsonl").write_text("edited")
     (export / "parts" / "part-00000.parquet").unlink()
     changed = "05_export/export.jsonl (changed since the run), 05_export/parts/part-00000.parquet (missing)"
@@ -36,5 +35,5 @@ def test_files_that_were_changed_after_completion_are_named_on_the_page(page: Pa
 def test_reports_of_results_that_were_given_up_are_called_earlier_ones(page: Page, worker: Worker) -> None:
     run = worker.completed()
     assert "an earlier one" not in shown(page, run.pipeline_id)
-    reopen_run(worker.engine, run.pipeline_id, LEASE_SECONDS, StageName.TRANSFORM)
+    reopen_run(worker.engine, run.pipeline_id, LEASE_SECONDS, "transform")
     assert shown(page, run.pipeline_id).count("Report, an earlier one</a>") == 2

@@ -3,6 +3,7 @@
 WorkbenchError                    exit code 1, shown as one line
 ├── Refused                       exit code 2: nothing has started, nothing is written
 │   ├── InvalidParameter          a parameter is unknown, missing, mistyped or out of range
+│   ├── InvalidPipeline           pipeline.toml is not the declaration of a pipeline
 │   ├── InvalidSetting            the environment or .env holds something unusable
 │   ├── MigrationNeeded           the database's tables are of an older version, and this command changes none
 │   ├── MigrationRefused          they cannot be brought up to date while runs of that version are at work
@@ -62,6 +63,10 @@ class InvalidParameter(Refused):
 
 class InvalidSetting(Refused):
     """A setting from the environment or .env is unusable; the message names the variable, never its value."""
+
+
+class InvalidPipeline(Refused):
+    """`pipeline.toml` cannot be read as the declaration of a pipeline."""
 
 
 class NotebookRefused(Refused):

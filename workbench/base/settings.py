@@ -20,7 +20,7 @@ from workbench.base.credentials import check_credentials
 from workbench.base.environment import PROJECT as PROJECT
 from workbench.base.errors import InvalidSetting
 from workbench.base.redaction import keep_secrets_of
-from workbench.stage.artefacts import RUN_ID
+from workbench.base.run_id import RUN_ID
 
 NOTEBOOKS = PROJECT / "notebooks"
 DBT_PROJECT = PROJECT / "dbt"

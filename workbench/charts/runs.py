@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import plotly.graph_objects as go
 
 from workbench.charts.theme import ACCENT, PALETTE, QUIET, TEXT, WARNING, noted, titled
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 
 Rows = Sequence[Mapping[str, Any]]
 _ENDS = {"completed": PALETTE[2], "failed": WARNING, "crashed": PALETTE[3], "cancelled": QUIET}
@@ -54,9 +55,9 @@ def stage_times(rows: Rows) -> go.Figure:
     """Show the seconds that each run spent in each stage."""
     timed = [row for row in reversed(rows) if row["stage_seconds"]]
     figure = go.Figure(layout={"barmode": "stack"})
-    for stage, colour in zip(StageName, PALETTE, strict=False):
-        seconds = [row["stage_seconds"].get(stage.value) for row in timed]
-        figure.add_bar(x=_numbers(timed), y=seconds, name=stage.value, marker_color=colour, **_named(timed))
+    for stage, colour in zip(STAGE_NAMES, cycle(PALETTE), strict=False):
+        seconds = [row["stage_seconds"].get(stage) for row in timed]
+        figure.add_bar(x=_numbers(timed), y=seconds, name=stage, marker_color=colour, **_named(timed))
     return _told(titled(figure, "Stage times", "runs, oldest to newest", "time (s)"), timed)
 
 

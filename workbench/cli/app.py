@@ -18,12 +18,13 @@ import typer
 from workbench.base import logs
 from workbench.base.errors import Refused, WorkbenchError
 from workbench.base.redaction import redacted
+from workbench.base.run_id import checked_run_id
 from workbench.base.settings import Settings, load_settings
 from workbench.cli.hangup import end_when_terminal_closes
-from workbench.cli.options import asked_for, parameter_options
+from workbench.cli.options import asked_for, one_stage, parameter_options
 from workbench.cli.output import Json, print_json, printable, write_in
-from workbench.stage.artefacts import checked_run_id
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.stage.run_parameters import RunParameters
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -172,11 +173,17 @@ def _add_run(app: typer.Typer, start_run: StartRun) -> None:
     app.command()(run)
 
 
+_FROM = "run this stage and all after it again"
+
+
 def _add_resume(app: typer.Typer, resume_run: ResumeRun) -> None:
     @app.command()
     def resume(
         pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")],
-        from_: Annotated[StageName | None, typer.Option("--from", help="run this stage and all after it again")] = None,
+        from_: Annotated[
+            StageName | None,
+            typer.Option("--from", parser=one_stage, metavar="|".join(STAGE_NAMES), help=_FROM),
+        ] = None,
         as_json: Json = False,
     ) -> None:
         """Go on with a run that has ended, from its first stage whose result does not verify."""

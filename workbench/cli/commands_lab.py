@@ -9,8 +9,9 @@ import typer
 
 from workbench.base.settings import load_settings
 from workbench.cli.commands_read import chosen_run, tracking
+from workbench.cli.options import one_stage
 from workbench.cli.output import Json, print_json
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="only print the address")]
 
@@ -30,7 +31,7 @@ def lab(context: typer.Context) -> None:
 
 def open_(
     pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")],
-    stage: Annotated[StageName, typer.Argument(metavar="STAGE", help="|".join(StageName))],
+    stage: Annotated[StageName, typer.Argument(metavar="STAGE", parser=one_stage, help="|".join(STAGE_NAMES))],
     no_browser: NoBrowser = False,
     as_json: Json = False,
 ) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench.base.errors import NoRunYet, UnknownRun
+from workbench.base.run_id import checked_run_id
 from workbench.base.settings import Settings, load_settings
 from workbench.cli.output import Json, print_json, printable
-from workbench.stage.artefacts import checked_run_id
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

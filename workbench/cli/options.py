@@ -11,7 +11,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from workbench.base.errors import InvalidParameter
-from workbench.stage.parameters import RunParameters, readable_file
+from workbench.stage.parameters import readable_file
+from workbench.stage.pipeline import STAGE_NAMES
+from workbench.stage.run_parameters import RunParameters
+
+
+def one_stage(text: str) -> str:
+    """Return the name of a stage; raises `BadParameter` for any other text."""
+    if text not in STAGE_NAMES:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, STAGE_NAMES))}.")
+    return text
 
 
 def parameter_options(model: type[BaseModel]) -> list[inspect.Parameter]:

@@ -20,8 +20,9 @@ from sqlalchemy import Connection, Row, text
 from workbench.base.errors import ManifestBroken, ReaderSchemaRefused
 from workbench.data.reader_views import Branch, View, columns_of, replace_view, run_sql
 from workbench.stage.artefacts import schema_of
+from workbench.stage.pipeline import PIPELINE
 
-MARTS = ("item_metrics", "category_summary", "country_summary", "daily_summary")
+MARTS = PIPELINE.publish.tables
 
 _PUBLISHED_RUN = "published_run"
 _STATE_COLUMNS = (

@@ -1,21 +1,17 @@
-"""What stages 3 and 4 leave in a run's schema: counted as proof, and copied into the schema of a run that reuses it."""
+"""What stages leave in a run's schema: counted as proof, and copied into the schema of a run that reuses it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from psycopg2 import sql
 from sqlalchemy import Connection, text
 
 from workbench.base.errors import ManifestBroken
-from workbench.data.publication import MARTS
-from workbench.data.run_tables import TABLES
 from workbench.data.schema_marker import create_schema
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import StageName, stage_named
 
-_FILLED = {StageName.PROCESS: "loaded", StageName.TRANSFORM: "marts"}
-_PROCESSED = tuple(f"processed_{table}" for table in TABLES)
 _RELATIONS = text("""
 select relname, relkind = 'v' as is_view, case when relkind = 'v' then pg_get_viewdef(pg_class.oid) end as definition
 from pg_class
@@ -30,8 +26,8 @@ def tables_left(stage: StageName, details: Mapping[str, Any]) -> dict[str, int]:
 
     Raises `ManifestBroken` when the manifest does not tell.
     """
-    key = _FILLED.get(stage)
-    if key is None:
+    key = stage_named(stage).tables
+    if not key:
         return {}
     if key not in details:
         raise ManifestBroken("manifest.json does not tell the rows of its tables")
@@ -49,18 +45,18 @@ def check_tables(connection: Connection, schema: str, tables: Mapping[str, int])
             raise ManifestBroken(f"table {table} holds {found:,} rows instead of {expected:,}")
 
 
-def copy_tables(connection: Connection, stage: StageName, origin: str, target: str) -> None:
-    """Copy what `stage` has left in schema `origin` into schema `target`, in the caller's transaction.
+def copy_tables(connection: Connection, tables: Collection[str], origin: str, target: str, *, views: bool) -> None:
+    """Copy these tables of schema `origin` into schema `target`, in the caller's transaction; with `views` its views.
 
-    Tables with rows, keys and statistics; the staging views of stage 4 as views on the target's own tables. What was
-    in their place goes. Raises what the database says when the origin is not there any more.
+    Tables with rows, keys and statistics; views as views on the target's own tables. What was in their place goes.
+    Raises what the database says when the origin is not there any more.
     """
     create_schema(connection, target)
     for relation in _relations(connection, origin):
         name = relation.relname
-        if name in (_PROCESSED if stage is StageName.PROCESS else MARTS):
+        if name in tables:
             _copy_table(connection, name, origin, target)
-        elif stage is StageName.TRANSFORM and relation.is_view:
+        elif views and relation.is_view:
             _copy_view(connection, name, relation.definition.replace(origin, target), target)
 
 

@@ -9,8 +9,9 @@ import ipywidgets as widgets
 
 from workbench.base.errors import InvalidParameter
 from workbench.jupyter.fields import Field, field_of
-from workbench.stage.parameters import STAGE_PARAMETERS, RunParameters, StageParameters, readable_file
+from workbench.stage.parameters import StageParameters, readable_file
 from workbench.stage.pipeline import stage_named
+from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
 
 _WHOLE_RUN = "The run"
 

@@ -21,7 +21,7 @@ from workbench.base.errors import LeaseLost, WorkbenchError
 from workbench.base.redaction import redacted
 from workbench.run.completion import announcement, begin_attempt, verified_manifest
 from workbench.stage.artefacts import Counted, Manifest, RunFolder
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import StageName
 from workbench.state import queries
 from workbench.state.hand_work import begin_stage, end_stage, finish_stage, is_at_work, leave_failed_stage
 from workbench.state.runs import OwnedRun
@@ -90,7 +90,7 @@ class StageByHand:
         if self.is_finished:
             return
         told = redacted(f"stage {self.stage}, by hand, {name}: {message}")
-        error = {"name": name, "message": told, "stage": self.stage.value, "interactive": True, "status": status.value}
+        error = {"name": name, "message": told, "stage": self.stage, "interactive": True, "status": status.value}
         counts = Counted.read(self.folder.stage(self.stage)).counts
         try:
             if name == _LEFT and self.has_failed:

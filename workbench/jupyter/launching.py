@@ -20,7 +20,7 @@ from typing import IO
 from workbench.base.environment import passed_on
 from workbench.base.files import private_folder
 from workbench.base.settings import Settings
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 
 STARTED_BY = "WORKBENCH_STARTED_BY"
 _COMMAND = Path(sys.executable).with_name("workbench")

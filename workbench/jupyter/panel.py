@@ -20,7 +20,8 @@ from workbench.jupyter.launching import Launch
 from workbench.jupyter.panel_run import RunView
 from workbench.jupyter.run_watcher import Sight
 from workbench.services import postgres
-from workbench.stage.parameters import RunParameters
+from workbench.stage.pipeline import PIPELINE
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import database, queries
 from workbench.state.estimate import estimate, past_runs
 from workbench.state.lease import request_cancel
@@ -85,7 +86,8 @@ class Panel:
         checked = self.form.checked()
         self.start.disabled = checked is None or self._starting is not None
         if isinstance(checked, RunParameters):
-            self.estimate.value = panel_view.estimate_html(checked.records, estimate(self._past, checked.records))
+            size = getattr(checked, PIPELINE.size)
+            self.estimate.value = panel_view.estimate_html(size, estimate(self._past, size))
         else:
             self.estimate.value = "It cannot start like this: see what is marked above, on each tab."
 

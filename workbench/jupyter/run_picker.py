@@ -8,8 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from workbench.jupyter.kernel import kernel_services
-from workbench.stage.parameters import StageName
-from workbench.stage.pipeline import stage_before
+from workbench.stage.pipeline import StageName, stage_before
 from workbench.state import queries
 
 _NEWEST = "the newest that has the input (of a completed one: a copy)"

@@ -35,9 +35,10 @@ from workbench.stage.artefacts import (
     versions,
 )
 from workbench.stage.conservation import check_borders
-from workbench.stage.parameters import STAGE_PARAMETERS, IngestParameters, RunParameters, StageName, StageParameters
-from workbench.stage.pipeline import stage_before
+from workbench.stage.parameters import StageParameters
+from workbench.stage.pipeline import PIPELINE, STAGES, Stage, StageName, stage_before
 from workbench.stage.progress import RECORDS
+from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
 from workbench.state import queries
 from workbench.state.database_identity import mark_folder
 from workbench.state.runs import Origin, OwnedRun, create_run
@@ -87,7 +88,7 @@ def _run_by_hand(services: KernelServices, stage: StageName, pipeline_id: str, p
 
 def _find_run(services: KernelServices, stage: StageName, parameters: StageParameters) -> str:
     before = stage_before(stage)
-    if before is None or (isinstance(parameters, IngestParameters) and parameters.input_file):
+    if before is None or parameters.model_dump().get("input_file"):
         return _new_run(services, stage, parameters)
     newest = queries.runs_ready_for(services.engine, before, limit=1)
     if not newest:
@@ -98,9 +99,11 @@ def _find_run(services: KernelServices, stage: StageName, parameters: StageParam
 def _new_run(services: KernelServices, stage: StageName, parameters: StageParameters) -> str:
     engine = services.engine
     check_readers(engine, services.settings.workbench_schema)
-    run = create_run(engine, RunParameters.checked(parameters.model_dump()), Origin("notebook"), lease_seconds=None)
-    if stage is StageName.INGEST:
-        run.stage_passed(StageName.GENERATE, StageStatus.SKIPPED, "own input file")
+    chosen = RunParameters.checked(parameters.model_dump())
+    run = create_run(engine, chosen, Origin("notebook"), lease_seconds=None)
+    for earlier in STAGES[: PIPELINE.position(stage) - 1]:
+        if not earlier.runs_with(chosen):
+            run.stage_passed(earlier.name, StageStatus.SKIPPED, "own input file")
     return run.pipeline_id
 
 
@@ -151,9 +154,9 @@ class StageSession:
 
     @property
     def source(self) -> Path:
-        """The JSON file to ingest: the run's own input, or what stage 1 generated."""
-        own = self.run["parameters"]["input_file"]
-        return Path(own) if own else self.artefact(StageName.GENERATE)
+        """The file that the stage reads: the first artefact of the stage before, or else the run's own input."""
+        before = self._before
+        return self.artefact(before.name) if before else Path(self.run["parameters"]["input_file"])
 
     @property
     def database_url(self) -> str:
@@ -231,11 +234,16 @@ class StageSession:
 
         A cell that reads it by other means than `ingest` may tell none: then it is that of the file as it is now.
         """
-        before = stage_before(self.stage)
-        if before is None:
+        before = self._before
+        if before is not None:
+            folder = self.run_folder.stage(before.name).name
+            return {f"{folder}/{artefact.path}": artefact.sha256 for artefact in self.manifest(before.name).artefacts}
+        if not self.run["parameters"]["input_file"]:
             return {}
-        if before is StageName.GENERATE and self.run["parameters"]["input_file"]:
-            read = result.details.get("source", {}).get("sha256")
-            return {str(self.source): read or sha256_of(self.source)}
-        folder = self.run_folder.stage(before).name
-        return {f"{folder}/{artefact.path}": artefact.sha256 for artefact in self.manifest(before).artefacts}
+        read = result.details.get("source", {}).get("sha256")
+        return {str(self.source): read or sha256_of(self.source)}
+
+    @cached_property
+    def _before(self) -> Stage | None:
+        """The stage of this run whose result this one reads; None for the first that the run has."""
+        return PIPELINE.input_of(self.stage, RunParameters.checked(self.run["parameters"]))

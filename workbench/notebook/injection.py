@@ -20,8 +20,8 @@ from papermill.translators import PythonTranslator, papermill_translators
 
 from workbench.base.errors import InvalidParameter, NotebookRefused
 from workbench.notebook.papermill_engine import WorkbenchEngine
-from workbench.stage.parameters import RunParameters
 from workbench.stage.pipeline import STAGES
+from workbench.stage.run_parameters import RunParameters
 
 _TRANSLATOR = "workbench-python"
 _TAG = "parameters"

@@ -15,8 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from workbench.base.files import written_whole
 from workbench.stage.artefacts import RunFolder, stage_folder_name
-from workbench.stage.parameters import StageName
-from workbench.stage.pipeline import STAGES, Stage
+from workbench.stage.pipeline import STAGES, Stage, StageName
 
 ASSETS = Path(__file__).parent / "report_assets"
 _CONTENTS = re.compile(rb'<nav class="contents".*?</nav>', re.DOTALL)
@@ -81,7 +80,7 @@ def mark_earlier(folder: RunFolder, stage: StageName) -> None:
 
     The report of the new attempt is another file, or is written anew. Raises `OSError`.
     """
-    begun = next(each for each in STAGES if each.name is stage)
+    begun = next(each for each in STAGES if each.name == stage)
     line = templates().get_template("earlier.html.j2").render(stage=begun.title, moment=datetime.now(UTC)).encode()
     for each in STAGES[STAGES.index(begun) :]:
         for report in sorted(folder.stage(each.name).glob("report*.html")):

@@ -22,7 +22,8 @@ from workbench.run.fingerprint import Code
 from workbench.run.publisher import check_readers
 from workbench.run.reuse import on_former_clock
 from workbench.run.stage_runner import error_record
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.lease import request_cancel
 from workbench.state.reopening import check_resumable, reopen_run

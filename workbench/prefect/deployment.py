@@ -14,34 +14,33 @@ from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from flows.pipeline import pipeline
 from workbench.prefect.api import DEPLOYMENT, WORK_POOL
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 
 ENTRYPOINT = "flows/pipeline.py:pipeline"
 _PIPELINE_ID = "a run that is recorded already; leave it empty to start a new one"
 
 
-def deploy(client: SyncPrefectClient) -> None:
-    """Make work pool and deployment what they are to be; safe to repeat, also by several workers at once."""
+def deploy(client: SyncPrefectClient, flow: Flow[..., Any]) -> None:
+    """Make work pool and the flow's deployment what they are to be; safe to repeat, also by several workers at once."""
     _make_work_pool(client)
     name = DEPLOYMENT.partition("/")[2]
     settings: dict[str, Any] = {
         "entrypoint": ENTRYPOINT,
         "work_pool_name": WORK_POOL,
-        "description": pipeline.description,
-        "parameter_openapi_schema": form(),
+        "description": flow.description,
+        "parameter_openapi_schema": form(flow),
         "enforce_parameter_schema": True,
     }
     try:
         known = client.read_deployment_by_name(DEPLOYMENT)
     except ObjectNotFound:
-        client.create_deployment(client.create_flow_from_name(pipeline.name), name, **settings)
+        client.create_deployment(client.create_flow_from_name(flow.name), name, **settings)
     else:
         client.update_deployment(known.id, DeploymentUpdate(**settings))
 
 
-def form(flow: Flow[..., Any] = pipeline, model: type[RunParameters] = RunParameters) -> dict[str, Any]:
+def form(flow: Flow[..., Any], model: type[RunParameters] = RunParameters) -> dict[str, Any]:
     """Return the JSON schema of a flow's parameters, with the descriptions that Prefect reads from nowhere else."""
     schema: dict[str, Any] = flow.parameters.model_dump(exclude_unset=True)
     fields = schema["properties"]

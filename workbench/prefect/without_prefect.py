@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 
 from workbench.base.errors import WorkbenchError
 from workbench.prefect.cancellation import cancelled_by_signals
 from workbench.run.resources import Resources
-from workbench.run.work import claimed, execute_with_retries, work_run
+from workbench.run.work import claimed, execute_with_retries, stages_to_execute, worked_to_its_end
 from workbench.state import queries
 from workbench.state.lease import Watch
 from workbench.state.states import RunStatus
@@ -21,7 +20,9 @@ def work_alone(resources: Resources, pipeline_id: str, watch: Watch) -> None:
     """Work a pending run to its end in this process; raises what ended it."""
     with cancelled_by_signals(watch), claimed(resources, pipeline_id, watch) as work:
         work.run.start()
-        work_run(work, partial(execute_with_retries, work))
+        with worked_to_its_end(work):
+            for stage in stages_to_execute(work):
+                execute_with_retries(work, stage)
 
 
 def with_or_without_prefect(

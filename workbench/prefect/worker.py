@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import psutil
-from prefect import get_client
+from prefect import Flow, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
@@ -78,11 +78,11 @@ async def _patiently(call: Callable[[], Awaitable[Any]]) -> Any:
         return None
 
 
-def work(settings: Settings, limit: int) -> None:
-    """Work what stands in Prefect's queue, up to `limit` pipelines at once, until a signal; then cancel these."""
+def work(settings: Settings, limit: int, flow: Flow[..., Any]) -> None:
+    """Work the flow's runs that stand in Prefect's queue, up to `limit` at once, until a signal; then cancel these."""
     os.chdir(PROJECT)  # Prefect copies the flow's code into a working directory that is another
     with get_client(sync_client=True) as client:
-        deploy(client)
+        deploy(client, flow)
     with postgres.held(settings) as url:
         engine = database.connect(url)
         name = f"{socket.gethostname()}-{os.getpid()}"

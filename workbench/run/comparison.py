@@ -9,23 +9,17 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Engine, column, func, inspect, select, table
 
-from pipeline_lib.mart_records import MART
 from workbench.base.settings import Settings
-from workbench.data.spark_files import ITEMS, part_files
+from workbench.data.spark_files import part_files
 from workbench.run.comparison_words import in_words
-from workbench.run.drift import cramers_v, shifts_between
+from workbench.run.drift import Shift, cramers_v, shifts_between
 from workbench.stage.artefacts import RunFolder, schema_of
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import PIPELINE, STAGE_NAMES, Compared, StageName
 from workbench.state import queries
 from workbench.state.run_document import run_document
 from workbench.state.states import STAGE_DONE
 
 Row = dict[str, Any]
-# Ids are unique, extra is free text in JSON; what stage 3 adds besides these follows from columns that are here.
-_COMPARED = (
-    "name", "category", "value", "quantity", "is_active", "customer_country", "total_value", "value_tier",
-)  # fmt: skip
-_RULED = ("pricing_tier", "is_high_value", "stock_status")  # what the rules of stage 4 make of the records
 _NOT_CHOSEN = {"reference_time"}  # the clock differs between any two runs
 
 
@@ -42,7 +36,7 @@ def compare_runs(engine: Engine, settings: Settings, first: str, second: str) ->
         "runs": {"a": _head(a), "b": _head(b)},
         "parameters": _differing(a["parameters"], b["parameters"], leave_out=_NOT_CHOSEN),
         "records": _pairs(a["records"], b["records"]),
-        "rejects": _pairs(*_counted(_detail(each, StageName.INGEST, "rejects_by_reason", None) for each in stages)),
+        "rejects": _pairs(*_counted(_detail(each, "rejects_by_reason", None) for each in stages)),
         "stages": _pairs(*({stage["name"]: stage["seconds"] for stage in each["stages"]} for each in (a, b))),
         "cells": _pairs(*(_cell_seconds(engine, each) for each in (first, second))),
         "models": _pairs(*(_model_seconds(each) for each in (stages_a, stages_b))),
@@ -62,8 +56,9 @@ def _manifests(engine: Engine, pipeline_id: str) -> dict[str, Row]:
     return {row["name"]: row["manifest"] or {} for row in queries.stage_rows(engine, pipeline_id)}
 
 
-def _detail(manifests: Mapping[str, Row], stage: StageName, name: str, default: Any) -> Any:
-    return manifests[stage.value].get("details", {}).get(name, default)
+def _detail(manifests: Mapping[str, Row], name: str, default: Any) -> Any:
+    """Return a detail of whichever stage's manifest has it."""
+    return next((each["details"][name] for each in manifests.values() if name in each.get("details", {})), default)
 
 
 def _pairs(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> list[Row]:
@@ -108,24 +103,31 @@ def _cell_seconds(engine: Engine, pipeline_id: str) -> dict[str, float | None]:
 
 
 def _model_seconds(manifests: Mapping[str, Row]) -> dict[str, float | None]:
-    models = _detail(manifests, StageName.TRANSFORM, "models", [])
+    models = _detail(manifests, "models", [])
     return {model["name"]: model["seconds"] for model in models}
 
 
 def _shifts(engine: Engine, settings: Settings, a: Row, b: Row) -> list[Row]:
-    one, other = (
-        _records(RunFolder(settings.home, each["pipeline_id"]), each) if _is_done(each, StageName.PROCESS) else None
-        for each in (a, b)
-    )
-    found = shifts_between(one, other) if one is not None and other is not None else []
-    ruled = [_ruled(engine, each["pipeline_id"]) if _is_done(each, StageName.TRANSFORM) else {} for each in (a, b)]
-    found += [
-        cramers_v(name, *(each[name] for each in ruled)) for name in _RULED if all(each.get(name) for each in ruled)
-    ]
+    found: list[Shift] = []
+    for compared in PIPELINE.compare:
+        if _is_done(a, compared.stage) and _is_done(b, compared.stage):
+            found += _shifts_of(engine, settings, compared, a, b)
     return [
         {"column": each.column, "measure": each.measure, "value": round(each.value, 4), "size": each.size}
         | {"strength": round(each.strength, 3), "a": each.a, "b": each.b}
         for each in sorted(found, key=lambda shift: -shift.strength)
+    ]
+
+
+def _shifts_of(engine: Engine, settings: Settings, compared: Compared, a: Row, b: Row) -> list[Shift]:
+    if compared.files:
+        one, other = (_records(settings, compared, each) for each in (a, b))
+        return shifts_between(one, other) if one is not None and other is not None else []
+    counted = [_counts_by_value(engine, compared, each["pipeline_id"]) for each in (a, b)]
+    return [
+        cramers_v(name, *(each[name] for each in counted))
+        for name in compared.columns
+        if all(each.get(name) for each in counted)
     ]
 
 
@@ -134,27 +136,29 @@ def _is_done(document: Row, stage: StageName) -> bool:
     return any(each["name"] == stage and each["status"] in STAGE_DONE for each in document["stages"])
 
 
-def _ruled(engine: Engine, pipeline_id: str) -> dict[str, dict[object, int]]:
-    """Return the records of each value that a rule gives, by column; nothing where the run has no marts."""
-    mart = table(MART, schema=schema_of(pipeline_id))
-    if not inspect(engine).has_table(MART, schema=mart.schema):
+def _counts_by_value(engine: Engine, compared: Compared, pipeline_id: str) -> dict[str, dict[object, int]]:
+    """Return the rows of each value by column; nothing where the run has no such table."""
+    compared_table = table(compared.table, schema=schema_of(pipeline_id))
+    if not inspect(engine).has_table(compared.table, schema=compared_table.schema):
         return {}
     counts: dict[str, dict[object, int]] = {}
     with engine.connect() as connection:
-        for name in _RULED:
-            query: Any = select(column(name), func.count()).select_from(mart).group_by(column(name))
+        for name in compared.columns:
+            query: Any = select(column(name), func.count()).select_from(compared_table).group_by(column(name))
             counts[name] = {row[0]: row[1] for row in connection.execute(query)}
     return counts
 
 
-def _records(folder: RunFolder, document: Row) -> pl.LazyFrame | None:
-    """Return the run's processed records with their age in days at the run's clock, None when it has none."""
-    files = part_files(folder.stage(StageName.PROCESS), ITEMS)
+def _records(settings: Settings, compared: Compared, document: Row) -> pl.LazyFrame | None:
+    """Return the compared columns, with the ages in days at the run's clock; None when the run has no such files."""
+    files = part_files(RunFolder(settings.home, document["pipeline_id"]).stage(compared.stage), compared.table)
     if not files:
         return None
     clock = datetime.fromisoformat(document["parameters"]["reference_time"])
-    age = (pl.lit(clock) - pl.col("created_at")).dt.total_seconds() / 86_400
-    return pl.scan_parquet(files, glob=False).select(*_COMPARED, age_in_days=age)
+    ages = {
+        name: (pl.lit(clock) - pl.col(source)).dt.total_seconds() / 86_400 for name, source in compared.ages.items()
+    }
+    return pl.scan_parquet(files, glob=False).select(*compared.columns, **ages)
 
 
 def _versions(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
@@ -165,8 +169,8 @@ def _versions(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
 def _fingerprints(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
     """Return the stages whose code or environment hashes differ; only where both runs know them for certain."""
     found = []
-    for stage in StageName:
-        one, other = (run[stage.value].get("fingerprint") or {} for run in (a, b))
+    for stage in STAGE_NAMES:
+        one, other = (run[stage].get("fingerprint") or {} for run in (a, b))
         for kind in ("code", "environment"):
             if one and other and one.get(kind) != other.get(kind):
                 found.append(

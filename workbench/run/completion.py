@@ -17,7 +17,7 @@ from workbench.base.files import written_whole
 from workbench.run.publisher import publish_soon
 from workbench.stage.artefacts import MANIFEST, Manifest, RunFolder, versions
 from workbench.stage.conservation import check_borders
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGES, StageName, stage_named
 from workbench.state import queries
 from workbench.state.events import Event, EventType
 from workbench.state.publication_queue import request_publication
@@ -25,7 +25,6 @@ from workbench.state.runs import OwnedRun
 from workbench.state.states import STAGE_DONE, TERMINAL, RunStatus
 
 log = logging.getLogger(__name__)
-_ANNOUNCED = {StageName.INGEST: EventType.DATASET_INGESTED, StageName.EXPORT: EventType.DATASET_EXPORTED}
 
 
 def begin_attempt(folder: RunFolder, stage: StageName) -> Path:
@@ -61,9 +60,9 @@ def verified_manifest(folder: RunFolder, stage: StageName) -> Manifest:
 def counts_before(folder: RunFolder, stage: StageName) -> dict[str, int]:
     """Return the counts of all stages before `stage` that left a manifest."""
     counts: dict[str, int] = {}
-    for earlier in list(StageName)[: list(StageName).index(stage)]:
-        if (folder.stage(earlier) / MANIFEST).exists():
-            counts |= Manifest.read(folder.stage(earlier)).counts
+    for earlier in STAGES[: STAGES.index(stage_named(stage))]:
+        if (folder.stage(earlier.name) / MANIFEST).exists():
+            counts |= Manifest.read(folder.stage(earlier.name)).counts
     return counts
 
 
@@ -74,8 +73,8 @@ def record_stage(run: OwnedRun, folder: RunFolder, manifest: Manifest) -> None:
 
 def announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
     """Return what a stage tells the event bus of its dataset; None for stages that announce none."""
-    kind = _ANNOUNCED.get(manifest.stage)
-    if kind is None:
+    kind = stage_named(manifest.stage).announce
+    if not kind:
         return None
     artefact = manifest.artefacts[0]
     data: dict[str, Any] = {
@@ -85,16 +84,20 @@ def announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
         "bytes": artefact.bytes,
         "sha256": artefact.sha256,
     }
-    return Event(kind, data, manifest.stage)
+    return Event(EventType(kind), data, manifest.stage)
 
 
 def complete_run(run: OwnedRun, folder: RunFolder, schema: str) -> None:
     """End a run whose stages are all done: manifest, output file, and its marts to be published to `schema`."""
     row = queries.run_row(run.engine, run.pipeline_id)
     _write_run_manifest(folder, row["parameters"], row["counts"])
-    exported = Manifest.read(folder.stage(StageName.EXPORT)).artefacts[0]
-    output = folder.stage(StageName.EXPORT) / exported.path
-    run.complete(str(output), also=lambda connection: request_publication(connection, run.pipeline_id, schema))
+    run.complete(_output_of(folder), also=lambda connection: request_publication(connection, run.pipeline_id, schema))
+
+
+def _output_of(folder: RunFolder) -> str | None:
+    """Return the path of the run's output file, the first artefact of the stage that is declared to leave it."""
+    stage = next((stage.name for stage in STAGES if stage.output), None)
+    return str(folder.stage(stage) / Manifest.read(folder.stage(stage)).artefacts[0].path) if stage else None
 
 
 def complete_if_done(run: OwnedRun, folder: RunFolder, schema: str) -> bool:
@@ -116,9 +119,9 @@ def _write_run_manifest(folder: RunFolder, parameters: Mapping[str, Any], counts
         "parameters": parameters,
         "records": queries.record_counts(counts),
         "stages": {
-            stage.value: Manifest.read(folder.stage(stage)).model_dump(mode="json", include={"counts", "artefacts"})
-            for stage in StageName
-            if (folder.stage(stage) / MANIFEST).exists()
+            name: Manifest.read(folder.stage(name)).model_dump(mode="json", include={"counts", "artefacts"})
+            for name in (stage.name for stage in STAGES)
+            if (folder.stage(name) / MANIFEST).exists()
         },
         "versions": versions(),
     }

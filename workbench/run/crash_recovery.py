@@ -17,7 +17,7 @@ from workbench.base.settings import Settings
 from workbench.notebook.attempts import notebook_of
 from workbench.notebook.results import CellStatus
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import StageName
 from workbench.state import queries
 from workbench.state.crash_detection import CRASH, reap, reap_patiently
 from workbench.state.events import EventType
@@ -53,7 +53,7 @@ def _crashed_stages(engine: Engine, settings: Settings) -> Iterator[tuple[RunFol
     with engine.connect() as connection:
         rows = connection.execute(query).all()
     for row in rows:
-        folder, stage = RunFolder(settings.home, row.pipeline_id), StageName(row.name)
+        folder, stage = RunFolder(settings.home, row.pipeline_id), row.name
         if folder.stage(stage).is_dir() and not _marker(folder.stage(stage), row.attempt).exists():
             yield folder, stage, row.attempt
 
@@ -66,7 +66,7 @@ def _settle(engine: Engine, folder: RunFolder, stage: StageName, attempt: int) -
         _amend(notebook_of(here, attempt), _told_cells(engine, folder.pipeline_id, stage))
         _marker(here, attempt).touch()
     except OSError as error:
-        log.warning("crashed stage not settled", extra={"stage": stage.value, "error_type": type(error).__name__})
+        log.warning("crashed stage not settled", extra={"stage": stage, "error_type": type(error).__name__})
 
 
 def _amend(notebook: Path, told: Mapping[int, CellStatus]) -> None:

@@ -14,8 +14,8 @@ from workbench.base.settings import NOTEBOOKS
 from workbench.notebook.injection import inject, read_notebook
 from workbench.run.derivation import effect_of
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import RunParameters, StageName
-from workbench.stage.pipeline import stage_named
+from workbench.stage.pipeline import StageName, stage_named
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 
 _LINK = re.compile(r"\]\(([0-9]{2}_\w+\.ipynb)\)")
@@ -47,7 +47,7 @@ def _about(run: queries.Row, stage: queries.Row) -> str:
     pipeline_id, error = run["id"], stage["error"] or {}
     lines = [
         f"> **A copy to step through.** Run `{pipeline_id}`, stage {stage['name']}, which is {stage['status']}.",
-        f"> Its parameters are injected below. {effect_of(run, StageName(stage['name']))}",
+        f"> Its parameters are injected below. {effect_of(run, stage['name'])}",
     ]
     if error:
         where = f" in cell {error['cell']} of the executed notebook" if error.get("cell") else ""

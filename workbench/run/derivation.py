@@ -10,8 +10,8 @@ from workbench.data.run_schema import check_tables, tables_left
 from workbench.run.takeover import take_over
 from workbench.run.verification import counted
 from workbench.stage.artefacts import Manifest, RunFolder, schema_of
-from workbench.stage.parameters import RunParameters, StageName
-from workbench.stage.pipeline import stage_before
+from workbench.stage.pipeline import STAGE_NAMES, StageName, stage_before
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.runs import Origin, OwnedRun, create_run
 from workbench.state.states import TERMINAL, RunStatus, StageStatus
@@ -65,7 +65,7 @@ def _copied(engine: Engine, settings: Settings, origin: queries.Row, stage: Stag
 
 
 def _is_before(row: queries.Row, stage: StageName) -> bool:
-    return bool(row["position"] <= list(StageName).index(stage))
+    return bool(row["position"] <= STAGE_NAMES.index(stage))
 
 
 def _check_whole(engine: Engine, folder: RunFolder, manifest: Manifest) -> None:
@@ -81,7 +81,7 @@ def _check_whole(engine: Engine, folder: RunFolder, manifest: Manifest) -> None:
 
 
 def _take(run: OwnedRun, origin: RunFolder, folder: RunFolder, row: queries.Row) -> None:
-    stage = StageName(row["name"])
+    stage = row["name"]
     if row["status"] == StageStatus.SKIPPED:
         run.stage_passed(stage, StageStatus.SKIPPED, row["reason"] or "own input file")
         return

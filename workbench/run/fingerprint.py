@@ -1,8 +1,9 @@
 """What a stage's result depends on, as four hashes: code, parameters, inputs, environment. All equal, equal result.
 
-Code is the stage's notebook, every module of this library that it imports, directly or through another one, and for
-stage 4 the whole dbt project. Where it is not certain that a change matters, it counts: a stage that runs once too
-often costs seconds, one that is wrongly reused costs trust.
+Code is the stage's notebook, every module of the notebooks' library and of the engine's blocks of data work that it
+imports, directly or through another one, and the folders that pipeline.toml names (`code`). Where it is
+not certain that a change matters, it counts: a stage that runs once too often costs seconds, one that is wrongly reused
+costs trust.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from typing import Any, Self
 
 import nbformat
 
-from workbench.base.settings import DBT_PROJECT, PROJECT
-from workbench.stage.parameters import RunParameters, StageName
-from workbench.stage.pipeline import Stage
+from workbench.base.settings import PROJECT
+from workbench.stage.pipeline import STAGES, Stage
+from workbench.stage.run_parameters import RunParameters
 
-_LIBRARY = PROJECT / "pipeline_lib"
-_WRITTEN_BY_DBT = frozenset({"target", "logs", "dbt_packages", ".user.yml"})
+_LIBRARIES = tuple(PROJECT / name for name in ("pipeline_lib", "workbench/data", "workbench/stage"))
+_WRITTEN_BY_TOOLS = frozenset({"target", "logs", "dbt_packages", ".user.yml", "__pycache__"})
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Code:
     @classmethod
     def as_it_is(cls, notebooks: Path) -> Self:
         """Take note of modules, notebooks and dbt project as they are now: 10 ms."""
-        files = [*_LIBRARY.rglob("*.py"), *notebooks.glob("*.ipynb"), *_dbt_files()]
+        modules = [file for library in _LIBRARIES for file in library.rglob("*.py")]
+        declared = [file for stage in STAGES for folder in stage.code for file in _files_below(PROJECT / folder)]
+        files = [*modules, *notebooks.glob("*.ipynb"), *declared]
         return cls(notebooks, {file: _hash(file.read_bytes()) for file in files})
 
     def fingerprint(self, stage: Stage, parameters: RunParameters, inputs: Mapping[str, str]) -> dict[str, str]:
@@ -61,8 +64,8 @@ class Code:
 def files_behind(stage: Stage, notebooks: Path) -> list[Path]:
     """Return the files that the stage's code consists of, sorted."""
     notebook = notebooks / stage.notebook
-    dbt = _dbt_files() if stage.name is StageName.TRANSFORM else ()
-    return sorted({notebook, *_modules_behind(notebook), *dbt})
+    folders = [file for folder in stage.code for file in _files_below(PROJECT / folder)]
+    return sorted({notebook, *_modules_behind(notebook), *folders})
 
 
 def _name(file: Path) -> str:
@@ -78,9 +81,10 @@ def environment() -> tuple[str, ...]:
     return (platform.python_version(), *sorted(installed))
 
 
-def _dbt_files() -> Iterator[Path]:
-    for file in DBT_PROJECT.rglob("*"):
-        if file.is_file() and not _WRITTEN_BY_DBT & set(file.relative_to(DBT_PROJECT).parts):
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield all files of a folder but what dbt and Python write there."""
+    for file in folder.rglob("*"):
+        if file.is_file() and not _WRITTEN_BY_TOOLS & set(file.relative_to(folder).parts):
             yield file
 
 
@@ -133,9 +137,9 @@ def _imported_names(source: str) -> tuple[str, ...]:
 def _files_of(name: str) -> Iterator[Path]:
     """Yield the module's file and the `__init__.py` of each package above it; none for a name that is no module."""
     path = PROJECT.joinpath(*name.split("."))
-    if path.is_relative_to(_LIBRARY):
+    for library in (each for each in _LIBRARIES if path.is_relative_to(each)):
         for file in (path.with_suffix(".py"), *(folder / "__init__.py" for folder in (path, *path.parents))):
-            if file.is_relative_to(_LIBRARY) and file.is_file():
+            if file.is_relative_to(library) and file.is_file():
                 yield file
 
 

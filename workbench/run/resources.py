@@ -20,7 +20,8 @@ from workbench.run.database_sessions import database_environment, end_backends
 from workbench.run.fingerprint import Code
 from workbench.services import broker, postgres, statsd
 from workbench.services.postgres_needs import check_needs
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import StageName, stage_named
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import database
 from workbench.state.metrics import Metrics
 from workbench.state.relay import relaying
@@ -52,8 +53,7 @@ class Resources:
             "WORKBENCH_HEADLESS": "1",
             **database_environment(self.database_url, application),
         }
-        distributed = stage is StageName.GENERATE and parameters.records > parameters.distributed_threshold
-        if distributed or stage is StageName.PROCESS:
+        if stage_named(stage).needs("spark", parameters):
             variables["SPARK_REMOTE"] = self.spark.new_session(stop, parameters.stage_timeout)
         return variables
 

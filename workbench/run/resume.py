@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from workbench.base.errors import ManifestBroken, RunCancelled
 from workbench.run.stage_runner import RunAtWork
 from workbench.run.verification import Proven, prove_stage
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import StageName
 from workbench.state import queries
 from workbench.state.queries import Row
 from workbench.state.reopening import redo_stages
@@ -29,7 +29,7 @@ def reuse_proven(work: RunAtWork) -> frozenset[StageName]:
     for each in filter(None, proven):
         work.run.stage_reused(each.manifest, each.reason)
     log.info("run resumed", extra={"attempt": work.run.attempt, "reused": len(proven), "broken": broken})
-    return frozenset(StageName(row["name"]) for row in rows[: len(proven)])
+    return frozenset(row["name"] for row in rows[: len(proven)])
 
 
 def _proven_until_first_broken(work: RunAtWork) -> tuple[list[Proven | None], str]:
@@ -49,8 +49,8 @@ def _proven_until_first_broken(work: RunAtWork) -> tuple[list[Proven | None], st
 
 
 def _reasons_to_redo(rows: Sequence[Row], first: int, broken: str) -> dict[StageName, str]:
-    names = [StageName(row["name"]) for row in rows[first:]]
-    later = {StageName(row["name"]): _later(row, names[0]) for row in rows[first + 1 :]}
+    names = [row["name"] for row in rows[first:]]
+    later = {row["name"]: _later(row, names[0]) for row in rows[first + 1 :]}
     return {names[0]: broken, **later} if names else {}
 
 

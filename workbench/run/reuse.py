@@ -19,8 +19,8 @@ from workbench.run.stage_runner import RunAtWork
 from workbench.run.takeover import take_over
 from workbench.run.verification import counted, inputs_of
 from workbench.stage.artefacts import Manifest, RunFolder, sha256_of
-from workbench.stage.parameters import RunParameters, StageName
-from workbench.stage.pipeline import Stage, stage_named
+from workbench.stage.pipeline import PIPELINE, Stage, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.models import Pipeline, PipelineStage
 from workbench.state.reopening import explain_stage
 from workbench.state.states import StageStatus
@@ -41,10 +41,10 @@ def reuse_former(work: RunAtWork, stage: Stage) -> bool:
     """
     if work.run.attempt > 1:
         return False
-    if stage.name is StageName.EXPORT:
+    if not stage.reuse:
         explain_stage(work.run, stage.name, _FOR_EACH_RUN)
         return False
-    inputs = inputs_of(work.folder, stage.name, work.parameters.input_file)
+    inputs = inputs_of(work.folder, stage.name, work.parameters)
     wanted = work.resources.code.fingerprint(stage, work.parameters, inputs)
     formers = _former_results(work.run.engine, stage.name)
     for former in formers:
@@ -62,7 +62,7 @@ def on_former_clock(engine: Engine, code: Code, parameters: RunParameters) -> Ru
     if not parameters.reuse or parameters.reference_time:
         return parameters
     own = parameters.input_file
-    first = stage_named(StageName.INGEST if own else StageName.GENERATE)
+    first = PIPELINE.first(parameters)
     inputs = {own: sha256_of(Path(own))} if own else {}
     for former in _former_results(engine, first.name):
         manifest = Manifest.model_validate(former.manifest)
@@ -76,7 +76,7 @@ def _former_results(engine: Engine, stage: StageName) -> list[Former]:
     query = (
         select(PipelineStage.pipeline_id, PipelineStage.manifest, PipelineStage.attempt)
         .join(Pipeline)
-        .where(PipelineStage.name == stage.value, PipelineStage.status.in_(_DONE), PipelineStage.manifest.is_not(None))
+        .where(PipelineStage.name == stage, PipelineStage.status.in_(_DONE), PipelineStage.manifest.is_not(None))
         .order_by(Pipeline.number.desc())
         .limit(_CANDIDATES)
     )

@@ -21,9 +21,9 @@ from workbench.run.completion import begin_attempt, record_stage, verified_manif
 from workbench.run.database_sessions import application_of
 from workbench.run.resources import Resources
 from workbench.stage.artefacts import Counted, Manifest, RunFolder
-from workbench.stage.parameters import RunParameters
 from workbench.stage.pipeline import Stage
 from workbench.stage.progress import RECORDS
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.events import Event, EventType
 from workbench.state.failpoints import reach
 from workbench.state.lease import Watch
@@ -161,10 +161,10 @@ def _record_failure(work: RunAtWork, stage: Stage, error: BaseException, may_ret
     name = exception_name(error)
     status = StageStatus.CANCELLED if is_cancelled(work, error) else StageStatus.FAILED
     if isinstance(error, WorkbenchError):
-        error.stage = stage.name.value
+        error.stage = stage.name
     retrying = status is StageStatus.FAILED and may_retry(name)
     counted = Counted.read(work.folder.stage(stage.name))
-    record = error_record(error) | {"stage": stage.name.value}
+    record = error_record(error) | {"stage": stage.name}
     work.run.stage_ended_badly(stage.name, status, record, counted.counts, retrying=retrying)
     work.resources.metrics.stage_failed(stage.name, name, counted)
     log.warning("stage ended badly", extra={"error_type": name, "stage_status": status.value})

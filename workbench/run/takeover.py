@@ -13,6 +13,7 @@ from workbench.base.files import made_folder, sync, written_whole
 from workbench.data.run_schema import check_tables, copy_tables, tables_left
 from workbench.notebook.attempts import notebook_of, report_of
 from workbench.stage.artefacts import Manifest, RunFolder, schema_of
+from workbench.stage.pipeline import stage_named
 
 
 def take_over(engine: Engine, origin: RunFolder, folder: RunFolder, recorded: Manifest, attempt: int) -> Manifest:
@@ -37,7 +38,7 @@ def _copy_tables(engine: Engine, manifest: Manifest, former: str) -> None:
     if tables:
         target = schema_of(manifest.pipeline_id)
         with engine.begin() as connection:
-            copy_tables(connection, manifest.stage, schema_of(former), target)
+            copy_tables(connection, tables, schema_of(former), target, views=stage_named(manifest.stage).views)
             check_tables(connection, target, tables)
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 from workbench.base.errors import ManifestBroken
 from workbench.data.run_schema import check_tables, tables_left
 from workbench.stage.artefacts import Artefact, Manifest, RunFolder, schema_of, sha256_of
-from workbench.stage.parameters import StageName
-from workbench.stage.pipeline import stage_before
+from workbench.stage.pipeline import PIPELINE, StageName, stage_before
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.database import patient
 from workbench.state.queries import Row
 
@@ -30,7 +30,7 @@ def prove_stage(engine: Engine, folder: RunFolder, row: Row) -> Proven:
 
     Raises `ManifestBroken` with what differs: `records.jsonl differs from its manifest`. Every byte is read once.
     """
-    stage = StageName(row["name"])
+    stage = row["name"]
     manifest = _recorded_manifest(folder, stage, row)
     for artefact in manifest.artefacts:
         _check_file(folder.stage(stage), artefact)
@@ -83,12 +83,12 @@ def _check_own_input(inputs: Mapping[str, str]) -> str:
     return ""
 
 
-def inputs_of(folder: RunFolder, stage: StageName, own_input: str) -> dict[str, str]:
-    """Return the sha256 of what the stage reads: an own input file, or all that the stage before it has left."""
-    before = stage_before(stage)
-    if before is StageName.GENERATE and own_input:
-        return {own_input: sha256_of(Path(own_input))}
-    return inputs_from(folder, before) if before else {}
+def inputs_of(folder: RunFolder, stage: StageName, parameters: RunParameters) -> dict[str, str]:
+    """Return the sha256 of what the stage reads: all that the stage before it has left, or else an own input file."""
+    before, own = PIPELINE.input_of(stage, parameters), parameters.input_file
+    if before is not None:
+        return inputs_from(folder, before.name)
+    return {own: sha256_of(Path(own))} if own else {}
 
 
 def inputs_from(folder: RunFolder, before: StageName) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -18,8 +18,8 @@ from workbench.run.resume import reuse_proven
 from workbench.run.reuse import reuse_former
 from workbench.run.stage_runner import RunAtWork, error_record, exception_name, run_stage, worth_retrying
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import RunParameters, StageName
 from workbench.stage.pipeline import STAGES, Stage
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.database_identity import mark_folder
 from workbench.state.lease import Watch, held_lease
@@ -30,8 +30,6 @@ from workbench.state.states import RunStatus, StageStatus
 log = logging.getLogger(__name__)
 RETRIES = 2
 RETRY_SECONDS = 2.0
-
-Execute = Callable[[Stage], None]
 
 
 @contextmanager
@@ -45,16 +43,14 @@ def claimed(resources: Resources, pipeline_id: str, watch: Watch) -> Iterator[Ru
         yield RunAtWork(run, stored, RunFolder(settings.home, pipeline_id), resources, watch)
 
 
-def work_run(work: RunAtWork, execute: Execute) -> None:
-    """Take a running run through its stages to its end, by `execute` where a stage has to run.
+@contextmanager
+def worked_to_its_end(work: RunAtWork) -> Iterator[None]:
+    """Take a running run to its end, when the block that works its stages has ended, well or badly.
 
     Raises what ended the run, after it is recorded; `LeaseLost` when somebody else has decided about it.
     """
     try:
-        done = reuse_proven(work) if work.run.attempt > 1 else frozenset()
-        for stage in STAGES:
-            if stage.name not in done:
-                _pass_or_execute(work, stage, execute)
+        yield
         complete_run(work.run, work.folder, work.resources.settings.workbench_schema)
         _renew_contents(work)
     except LeaseLost:
@@ -66,6 +62,14 @@ def work_run(work: RunAtWork, execute: Execute) -> None:
         publish_soon(work.run.engine, work.watch.stop)
     finally:
         _send_figures(work)
+
+
+def stages_to_execute(work: RunAtWork) -> Iterator[Stage]:
+    """Yield, in their order, the stages whose notebooks have to run; the others are recorded as skipped or reused."""
+    done = reuse_proven(work) if work.run.attempt > 1 else frozenset()
+    for stage in STAGES:
+        if stage.name not in done and not _is_passed(work, stage):
+            yield stage
 
 
 def _send_figures(work: RunAtWork) -> None:
@@ -93,13 +97,15 @@ def may_end_otherwise(error: Exception) -> bool:
     return worth_retrying(exception_name(error))
 
 
-def _pass_or_execute(work: RunAtWork, stage: Stage, execute: Execute) -> None:
+def _is_passed(work: RunAtWork, stage: Stage) -> bool:
+    """Record a stage that is skipped or whose result is taken over; False when it has to run."""
     if work.watch.stop.is_set():
         raise RunCancelled(f"run {work.run.pipeline_id} was cancelled before stage {stage.name}")
-    if stage.name is StageName.GENERATE and work.parameters.input_file:
-        work.run.stage_passed(stage.name, StageStatus.SKIPPED, f"own input file {work.parameters.input_file}")
-    elif not (work.parameters.reuse and reuse_former(work, stage)):
-        execute(stage)
+    if not stage.runs_with(work.parameters):
+        own = work.parameters.input_file
+        work.run.stage_passed(stage.name, StageStatus.SKIPPED, f"own input file {own}" if own else f"not: {stage.when}")
+        return True
+    return work.parameters.reuse and reuse_former(work, stage)
 
 
 def _end_badly(work: RunAtWork, error: BaseException) -> None:

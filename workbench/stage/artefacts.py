@@ -10,38 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from workbench.base.errors import ManifestBroken, UnknownRun
+from workbench.base.errors import ManifestBroken
 from workbench.base.files import made_folder, written_whole
-from workbench.stage.parameters import StageName
+from workbench.base.run_id import checked_run_id
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 
 MANIFEST = "manifest.json"
 IDENTITY = "database"
 COUNTED = "counted.json"
-RUN_ID = re.compile(r"[0-9]{8}t[0-9]{6}_[0-9a-f]{6}")
 _PACKAGES = ("notebook-workbench", "dbt-core", "dbt-postgres", "faker", "numpy", "polars", "pyarrow", "pyspark")
-
-
-def new_run_id() -> str:
-    """Return an id that sorts by time and fits a path, a schema name and an URL as it is."""
-    return f"{datetime.now(UTC):%Y%m%dt%H%M%S}_{secrets.token_hex(3)}"
-
-
-def checked_run_id(text: str) -> str:
-    """Return `text` if it has the form of a run id; raises `UnknownRun`. Every path and schema goes through here."""
-    if not RUN_ID.fullmatch(text):
-        raise UnknownRun(f"run {text[:60]!r}: not a run id; `workbench runs` lists them")
-    return text
 
 
 def schema_of(pipeline_id: str) -> str:
@@ -76,7 +61,7 @@ class RunFolder:
 
 def stage_folder_name(stage: StageName) -> str:
     """Return the name of a stage's folder within its run's, e.g. 03_process."""
-    return f"{list(StageName).index(stage) + 1:02}_{stage}"
+    return f"{STAGE_NAMES.index(stage) + 1:02}_{stage}"
 
 
 @dataclass(frozen=True)

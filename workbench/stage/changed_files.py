@@ -9,7 +9,6 @@ from typing import Any
 
 from workbench.base.errors import ManifestBroken
 from workbench.stage.artefacts import MANIFEST, Artefact, Manifest, RunFolder, sha256_of
-from workbench.stage.parameters import StageName
 
 MISSING, CHANGED = "missing", "changed since the run"
 
@@ -21,10 +20,10 @@ def changed_files(folder: RunFolder, stages: Sequence[Mapping[str, Any]]) -> lis
     copy) is compared by its sha256. What is edited in its size and set back in time is found by `workbench resume`.
     """
     return [
-        {"path": f"{folder.stage(StageName(row['name'])).name}/{path}", "problem": problem}
+        {"path": f"{folder.stage(row['name']).name}/{path}", "problem": problem}
         for row in stages
         if row["manifest"]
-        for path, problem in _changed(folder.stage(StageName(row["name"])), Manifest.model_validate(row["manifest"]))
+        for path, problem in _changed(folder.stage(row["name"]), Manifest.model_validate(row["manifest"]))
     ]
 
 

@@ -1,7 +1,4 @@
-"""Row conservation: no record is lost or made between two stages.
-
-generated (or read) = ingested + rejected; ingested = processed = loaded = item_metrics = exported
-"""
+"""Row conservation: no record is lost or made between two stages; the equations stand in `pipeline.toml`."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from workbench.base.errors import ConservationBroken
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import PIPELINE, StageName
 
 
 @dataclass(frozen=True)
@@ -27,17 +24,21 @@ class Border:
 
 
 def borders(stage: StageName, counts: Mapping[str, int]) -> list[Border]:
-    """Return the equations that `stage` closes; `counts` are those of all stages up to and with it."""
-    if stage is StageName.INGEST:
-        both = counts["ingested"] + counts["rejected"]
-        generated = [Border("generated = read", counts["generated"], counts["read"])] if "generated" in counts else []
-        return [*generated, Border("read = ingested + rejected", counts["read"], both)]
-    pairs = {
-        StageName.PROCESS: [("ingested", "processed"), ("processed", "loaded")],
-        StageName.TRANSFORM: [("loaded", "transformed")],
-        StageName.EXPORT: [("transformed", "exported")],
-    }.get(stage, [])
-    return [Border(f"{left} = {right}", counts[left], counts[right]) for left, right in pairs]
+    """Return the equations that `stage` closes; `counts` are those of all stages up to and with it.
+
+    Raises `ConservationBroken` when the stage has not counted what it is declared to count.
+    """
+    missing = [name for name in PIPELINE.named(stage).counts if name not in counts]
+    if missing:
+        raise ConservationBroken(f"stage {stage}: its notebook has not counted {missing[0]}")
+    return [
+        Border(str(equation), _sum(equation.left, counts), _sum(equation.right, counts))
+        for equation in PIPELINE.closed_by(stage, counts)
+    ]
+
+
+def _sum(names: tuple[str, ...], counts: Mapping[str, int]) -> int:
+    return sum(counts[name] for name in names)
 
 
 def check_borders(stage: StageName, counts: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
-"""What a person may choose about a run: the one typed contract of terminal, page, Prefect, widgets and notebooks.
+"""What models of parameters are made of: the one typed contract of terminal, page, Prefect, widgets and notebooks.
 
-Each stage has a model; a run's parameters are all of them together. Field names, defaults, bounds and descriptions
-are written here once. The `parameters` cell of each notebook repeats names, types and defaults (a test compares them).
+Each stage has a model, which `pipeline.toml` names; a run's parameters are all of them together (`run_parameters`).
 """
 
 from __future__ import annotations
@@ -10,29 +9,17 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from workbench.base.errors import InvalidParameter
 
-_LOCALE = "en_US"
 _BREAKS_A_LINE_OR_A_NAME = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, lone surrogate, line, paragraph
 _DATE = r"[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4}|-W[0-9]{2}(?:-[0-9])?|W[0-9]{2,3})"
 _CLOCK = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?"
 _ISO_8601 = re.compile(rf"{_DATE}(?:[Tt ]{_CLOCK}(?:[Zz]|[+-]{_CLOCK})?)?")
-
-
-class StageName(StrEnum):
-    """The five stages, in the order in which they run."""
-
-    GENERATE = "generate"
-    INGEST = "ingest"
-    PROCESS = "process"
-    TRANSFORM = "transform"
-    EXPORT = "export"
 
 
 def moment_of(text: str) -> datetime:
@@ -60,25 +47,13 @@ def _reference_time(text: str) -> str:
     return moment.isoformat()
 
 
-def _known_locale(text: str) -> str:
-    """Refuse what Faker does not know; importing it costs 0.1 s, which the default is spared."""
-    if text == _LOCALE:
-        return text
-    from faker.config import AVAILABLE_LOCALES
-
-    if text not in AVAILABLE_LOCALES:
-        known = ", ".join(sorted(each for each in AVAILABLE_LOCALES if "_" in each))
-        raise ValueError(f"must be one that Faker knows: {known}")
-    return text
-
-
 def _plain(text: str) -> str:
     if any(unicodedata.category(character) in _BREAKS_A_LINE_OR_A_NAME for character in text):
         raise ValueError("must not hold control characters")
     return text
 
 
-def _counted_in(unit: str) -> Any:
+def counted_in(unit: str) -> Any:
     """Say what a field's number counts, for the forms and schemas that are made from the models."""
     return Field(json_schema_extra={"unit": unit})
 
@@ -87,6 +62,11 @@ ReferenceTime = Annotated[
     str,
     Field(description="the run's clock, ISO 8601; empty: when the run starts", max_length=40),
     AfterValidator(_reference_time),
+]
+
+
+InputFile = Annotated[
+    str, AfterValidator(_plain), Field(max_length=4096, description="own JSON file; empty: what stage 1 made")
 ]
 
 
@@ -126,97 +106,6 @@ class StageParameters(BaseModel):
         return cls.checked({name: namespace[name] for name in cls.model_fields if name in namespace})
 
 
-class GenerateParameters(StageParameters):
-    """Stage 1: how many records, how random, how broken."""
-
-    records: Annotated[
-        int, _counted_in("records"), Field(ge=1, le=100_000_000, description="how many records to make")
-    ] = 10_000
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="same seed and reference time: same bytes")] = 42
-    defect_rate: Annotated[
-        float, _counted_in("share"), Field(ge=0, le=1, description="share of records made defective on purpose")
-    ] = 0.0
-    locale: Annotated[
-        str,
-        Field(pattern=r"^[a-z]{2,3}_[A-Z]{2}$", description="Faker locale of names and products"),
-        AfterValidator(_known_locale),
-    ] = _LOCALE
-    input_format: Annotated[Literal["jsonl", "array"], Field(description="JSON Lines, or one JSON array")] = "jsonl"
-    distributed_threshold: Annotated[
-        int, _counted_in("records"), Field(ge=1, description="above this many records the generator runs on Spark")
-    ] = 5_000_000
-    reference_time: ReferenceTime = ""
-
-
-class IngestParameters(StageParameters):
-    """Stage 2: what to read and how much of it may be defective."""
-
-    input_file: Annotated[
-        str, AfterValidator(_plain), Field(max_length=4096, description="own JSON file; empty: what stage 1 made")
-    ] = ""
-    max_reject_rate: Annotated[
-        float,
-        _counted_in("share"),
-        Field(ge=0, le=1, description="share of rejected records above which the run fails"),
-    ] = 0.1
-    allow_empty: Annotated[bool, Field(description="complete also when no record is accepted")] = False
-    reference_time: ReferenceTime = ""
-
-
-class ProcessParameters(StageParameters):
-    """Stage 3: how Spark cuts the work."""
-
-    partitions: Annotated[
-        int,
-        _counted_in("partitions"),
-        Field(ge=0, le=10_000, description="Spark partitions of the result; 0: Spark decides by size"),
-    ] = 0
-    reference_time: ReferenceTime = ""
-
-
-class TransformParameters(StageParameters):
-    """Stage 4: how dbt runs."""
-
-    dbt_threads: Annotated[
-        int, _counted_in("threads"), Field(ge=1, le=64, description="dbt models built at the same time")
-    ] = 4
-    reference_time: ReferenceTime = ""
-
-
-class ExportParameters(StageParameters):
-    """Stage 5: what the output looks like."""
-
-    export_format: Annotated[
-        Literal["json", "jsonl", "csv", "parquet"], Field(description="format of the output file")
-    ] = "json"
-    compression: Annotated[Literal["none", "gzip", "zstd"], Field(description="compression of the output file")] = (
-        "none"
-    )
-    csv_bom: Annotated[bool, Field(description="begin CSV with a byte order mark, for spreadsheets")] = False
-
-
-class RunParameters(ExportParameters, TransformParameters, ProcessParameters, IngestParameters, GenerateParameters):
-    """All parameters of a run: the five stages' and the run's own."""
-
-    stage_timeout: Annotated[
-        int,
-        _counted_in("seconds"),
-        Field(ge=1, le=7 * 86_400, description="seconds a stage may take before it is ended"),
-    ] = 3_600
-    reuse: Annotated[
-        bool, Field(description="take over results of earlier runs made with equal code, parameters and inputs")
-    ] = False
-
-    def started_at(self, moment: datetime) -> Self:
-        """Fix the run's clock: an empty reference time becomes the moment the run starts."""
-        return self if self.reference_time else self.model_copy(update={"reference_time": moment.isoformat()})
-
-    def for_stage(self, stage: StageName) -> StageParameters:
-        """Return the slice of these parameters that one stage takes."""
-        model = STAGE_PARAMETERS[stage]
-        return model.model_validate(self.model_dump(include=set(model.model_fields)))
-
-
 def readable_file(text: str) -> str:
     """Return the absolute path of an input file that can be read now; raises `InvalidParameter`."""
     path = Path(text)
@@ -229,15 +118,6 @@ def readable_file(text: str) -> str:
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidParameter("input_file", f"{path}: {reason.lower()}") from error
-
-
-STAGE_PARAMETERS: Mapping[StageName, type[StageParameters]] = {
-    StageName.GENERATE: GenerateParameters,
-    StageName.INGEST: IngestParameters,
-    StageName.PROCESS: ProcessParameters,
-    StageName.TRANSFORM: TransformParameters,
-    StageName.EXPORT: ExportParameters,
-}
 
 
 def _problem(model: type[BaseModel], problem: Mapping[str, Any]) -> InvalidParameter:

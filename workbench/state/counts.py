@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from workbench.stage.artefacts import Manifest
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.state.models import Pipeline, PipelineStage
 from workbench.state.states import StageStatus
 
@@ -26,8 +26,8 @@ NEXT_ATTEMPT: Mapping[str, Any] = {
 
 def pending_stage(pipeline_id: str, stage: StageName) -> dict[str, Any]:
     """Return the row of a stage that nobody has begun."""
-    position = list(StageName).index(stage) + 1
-    return {"pipeline_id": pipeline_id, "name": stage.value, "position": position, "status": StageStatus.PENDING.value}
+    position = STAGE_NAMES.index(stage) + 1
+    return {"pipeline_id": pipeline_id, "name": stage, "position": position, "status": StageStatus.PENDING.value}
 
 
 def result_of(manifest: Manifest) -> dict[str, Any]:

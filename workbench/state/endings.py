@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection, func, update
 
-from workbench.stage.parameters import StageName
 from workbench.state.events import Event, EventType, append
 from workbench.state.models import Pipeline, PipelineStage
 from workbench.state.states import RunStatus, StageStatus
@@ -35,4 +34,4 @@ def end_running_stages(
     names = sorted(connection.execute(ended).scalars())
     if names:
         data = {**error, "status": end.value}
-        append(connection, pipeline_id, [Event(EventType.STAGE_FAILED, data, StageName(name)) for name in names])
+        append(connection, pipeline_id, [Event(EventType.STAGE_FAILED, data, name) for name in names])

@@ -11,7 +11,7 @@ from typing import Any
 from cloudevents.core.v1.event import CloudEvent
 from sqlalchemy import Connection, func, insert, select, update
 
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import StageName
 from workbench.state.models import Pipeline, PipelineEvent
 
 CHANNEL = "pipeline_events"
@@ -108,6 +108,6 @@ def _row(pipeline_id: str, sequence: int, event: Event) -> dict[str, Any]:
         "pipeline_id": pipeline_id,
         "sequence": sequence,
         "type": event.type.value,
-        "stage": event.stage.value if event.stage else None,
+        "stage": event.stage if event.stage else None,
         "data": dict(event.data),
     }

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, extract, func, select, update
 
 from workbench.base.errors import IllegalTransition, LeaseLost
 from workbench.stage.artefacts import Manifest
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.state.counts import NEXT_ATTEMPT, result_of, sum_up_counts
 from workbench.state.endings import STAGE_ENDS
 from workbench.state.events import Event, EventType, append
@@ -95,7 +95,7 @@ def leave_failed_stage(run: OwnedRun, stage: StageName, attempt: int) -> None:
 
 def is_at_work(connection: Connection, pipeline_id: str, stage: StageName, attempt: int) -> bool:
     """Tell whether this attempt is the stage's latest and has neither been finished nor left."""
-    where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage.value)
+    where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage)
     row = connection.execute(select(PipelineStage.attempt, PipelineStage.status).where(*where)).one()
     return row.attempt == attempt and row.status in _AT_WORK
 
@@ -111,25 +111,25 @@ def _check_takes_work(connection: Connection, pipeline_id: str) -> None:
 
 def _given_up(connection: Connection, run: OwnedRun, stage: StageName) -> dict[StageName, str]:
     """Return why each later stage that was reached loses its result."""
-    position = list(StageName).index(stage) + 1
+    position = STAGE_NAMES.index(stage) + 1
     query = select(PipelineStage.name).where(
         PipelineStage.pipeline_id == run.pipeline_id,
         PipelineStage.position > position,
         PipelineStage.status != StageStatus.PENDING.value,
     )
-    return {StageName(name): f"given up: {stage} was opened by hand" for name in connection.execute(query).scalars()}
+    return dict.fromkeys(connection.execute(query).scalars(), f"given up: {stage} was opened by hand")
 
 
 def _count_work(connection: Connection, run: OwnedRun, stage: StageName) -> None:
     """Add the time since the stage was opened to the run's seconds of work."""
-    where = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == stage.value)
+    where = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == stage)
     opened = select(PipelineStage.started_at).where(*where).scalar_subquery()
     seconds = func.greatest(0, extract("epoch", func.clock_timestamp() - opened))  # 0: the clock was set back
     _set_run(connection, run, seconds_before=Pipeline.seconds_before + seconds)
 
 
 def _set_stage(connection: Connection, run: OwnedRun, stage: StageName, **values: Any) -> None:
-    where = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == stage.value)
+    where = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == stage)
     connection.execute(update(PipelineStage).where(*where).values(**values))
 
 

@@ -8,15 +8,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, RowMapping, case, func, select, text
 
 from workbench.base.errors import UnknownRun
-from workbench.stage.artefacts import checked_run_id
-from workbench.stage.parameters import StageName
+from workbench.base.run_id import checked_run_id
+from workbench.stage.pipeline import PIPELINE, StageName
 from workbench.state.crash_detection import reap
 from workbench.state.database import patient
 from workbench.state.models import Pipeline, PipelineEvent, PipelineStage
 from workbench.state.states import STAGE_DONE, RunStatus
 
 Row = dict[str, Any]
-RECORD_COUNTS = ("generated", "ingested", "rejected", "processed", "transformed", "exported")
 
 
 @patient
@@ -46,7 +45,7 @@ def latest_run(engine: Engine, done: StageName | None = None) -> str | None:
     query = select(Pipeline.id).order_by(Pipeline.number.desc()).limit(1)
     if done is not None:
         query = query.join(PipelineStage).where(
-            PipelineStage.name == done.value, PipelineStage.status.in_([status.value for status in STAGE_DONE])
+            PipelineStage.name == done, PipelineStage.status.in_([status.value for status in STAGE_DONE])
         )
     with engine.connect() as connection:
         return connection.execute(query).scalar_one_or_none()
@@ -88,7 +87,7 @@ def open_copy(engine: Engine, origin: str, before: StageName | None) -> str | No
 
 def _has_result(stage: StageName) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     done = [status.value for status in STAGE_DONE]
-    return PipelineStage.name == stage.value, PipelineStage.status.in_(done)
+    return PipelineStage.name == stage, PipelineStage.status.in_(done)
 
 
 def key_figures(engine: Engine, limit: int = 20) -> list[Row]:
@@ -149,9 +148,11 @@ def returned_events(engine: Engine) -> int:
 
 
 def record_counts(counts: Mapping[str, int]) -> dict[str, int | None]:
-    """Return the six record counts of the contract; own input counts as generated what was read."""
-    merged = {"generated": counts.get("read"), **counts}
-    return {name: merged.get(name) for name in RECORD_COUNTS}
+    """Return the run's key figures, None where no stage has counted yet."""
+    return {
+        figure: next((counts[name] for name in names if name in counts), None)
+        for figure, names in PIPELINE.figures.items()
+    }
 
 
 def _plain(row: RowMapping) -> Row:

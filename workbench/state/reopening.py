@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, extract, func, select, update
 
 from workbench.base.errors import UnknownRun
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.state.counts import sum_up_counts
 from workbench.state.crash_detection import reap
 from workbench.state.database import patient
@@ -96,7 +96,7 @@ def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
 
 def _forget_results(connection: Connection, pipeline_id: str, from_stage: StageName | None) -> list[Event]:
     """Set back the stages whose results do not count any more; returns the events that tell of it."""
-    reasons = {StageName(row["name"]): _reason_to_redo(row, from_stage) for row in _stages(connection, pipeline_id)}
+    reasons = {row["name"]: _reason_to_redo(row, from_stage) for row in _stages(connection, pipeline_id)}
     return forget_stages(connection, pipeline_id, {stage: reason for stage, reason in reasons.items() if reason})
 
 
@@ -110,7 +110,7 @@ def _reason_to_redo(row: RowMapping, from_stage: StageName | None) -> str | None
     """Say why the stage's result does not count any more, None when it may be proven and reused."""
     if row["status"] == StageStatus.SKIPPED.value:
         return None
-    if from_stage is not None and row["position"] >= (first := list(StageName).index(from_stage) + 1):
+    if from_stage is not None and row["position"] >= (first := STAGE_NAMES.index(from_stage) + 1):
         return "redone: asked for" if row["position"] == first else f"redone: after {from_stage}"
     if row["status"] in STAGE_DONE:
         return None
@@ -129,7 +129,7 @@ def redo_stages(run: OwnedRun, reasons: Mapping[StageName, str]) -> None:
 
 def explain_stage(run: OwnedRun, stage: StageName, reason: str) -> None:
     """Say in the ledger why a stage runs; raises `LeaseLost`."""
-    where = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == stage.value)
+    where = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == stage)
     run.write([], lambda connection: connection.execute(update(PipelineStage).where(*where).values(reason=reason)))
 
 
@@ -137,10 +137,10 @@ def forget_stages(connection: Connection, pipeline_id: str, reasons: Mapping[Sta
     """Set stages back to pending; returns an event for each that was not. Repeated, it changes and tells nothing."""
     had_ended = {row["name"] for row in _stages(connection, pipeline_id) if row["status"] != StageStatus.PENDING.value}
     for stage, reason in reasons.items():
-        where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage.value)
+        where = (PipelineStage.pipeline_id == pipeline_id, PipelineStage.name == stage)
         connection.execute(update(PipelineStage).where(*where).values(**_UNDONE, reason=reason))
     return [
         Event(EventType.STAGE_RETRYING, {"status": StageStatus.PENDING.value, "reason": reason}, stage)
         for stage, reason in reasons.items()
-        if stage.value in had_ended
+        if stage in had_ended
     ]

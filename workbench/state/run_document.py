@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from workbench.base.settings import Settings
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.changed_files import changed_files
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES
 from workbench.state import queries
 from workbench.state.publication_queue import publication_of
 from workbench.state.states import TERMINAL, RunStatus
@@ -97,5 +97,5 @@ def _seconds_of_attempt(row: Mapping[str, Any]) -> float | None:
 
 
 def _files(folder: RunFolder, pattern: str) -> list[str]:
-    found: list[Path] = [path for stage in StageName for path in sorted(folder.stage(stage).glob(pattern))]
+    found: list[Path] = [path for stage in STAGE_NAMES for path in sorted(folder.stage(stage).glob(pattern))]
     return [str(path) for path in found]

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.events import Event, EventType, append
 from workbench.state.models import Pipeline
 from workbench.state.runs import Origin, OwnedRun, create_run

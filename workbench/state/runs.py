@@ -14,8 +14,10 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from workbench.base.errors import IllegalTransition, LeaseLost
-from workbench.stage.artefacts import Manifest, new_run_id
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.base.run_id import new_run_id
+from workbench.stage.artefacts import Manifest
+from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.stage.run_parameters import RunParameters
 from workbench.state.counts import NEXT_ATTEMPT, pending_stage, result_of, sum_up_counts
 from workbench.state.database import patient
 from workbench.state.endings import RUN_ENDS, STAGE_ENDS, end_running_stages
@@ -64,7 +66,7 @@ def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_
                 lease_seconds=lease_seconds,
             )
         )
-        connection.execute(insert(PipelineStage), [pending_stage(run.pipeline_id, stage) for stage in StageName])
+        connection.execute(insert(PipelineStage), [pending_stage(run.pipeline_id, stage) for stage in STAGE_NAMES])
     reach("run_created")
     return run
 
@@ -224,7 +226,7 @@ class OwnedRun:
     @patient
     def attempt_of(self, stage: StageName) -> int:
         """Return the number of the stage's latest attempt."""
-        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage.value)
+        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage)
         with self.engine.connect() as connection:
             return connection.execute(select(PipelineStage.attempt).where(*where)).scalar_one()
 
@@ -236,7 +238,7 @@ class OwnedRun:
         connection.execute(update(Pipeline).where(Pipeline.id == self.pipeline_id).values(**values))
 
     def _stage_change(self, stage: StageName, status: StageStatus, **values: Any) -> Change:
-        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage.value)
+        where = (PipelineStage.pipeline_id == self.pipeline_id, PipelineStage.name == stage)
 
         def change(connection: Connection) -> None:
             connection.execute(update(PipelineStage).where(*where).values(status=status.value, **values))

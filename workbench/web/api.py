@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from workbench.base.errors import IllegalTransition
+from workbench.base.run_id import checked_run_id
 from workbench.run.comparison import compare_runs
-from workbench.stage.artefacts import checked_run_id
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.events import event_document
 from workbench.state.run_document import run_document

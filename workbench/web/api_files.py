@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.web import files, schemas
 from workbench.web.api import BASE
 from workbench.web.dependencies import Context, InContext, RunId, Stage
@@ -38,7 +38,7 @@ def list_files(context: InContext, pipeline_id: RunId) -> schemas.FilesPage:
     """List everything of a run that can be fetched."""
     page = schemas.FilesPage(artefacts=[], reports=[], notebooks=[])
     folder = RunFolder(context.settings.home, pipeline_id)
-    for stage in StageName:
+    for stage in STAGE_NAMES:
         href = f"{BASE}/runs/{pipeline_id}/stages/{stage}"
         left = files.stage_files(folder, stage, files.stage_row(context.engine, pipeline_id, stage))
         page.artefacts += [
@@ -72,7 +72,7 @@ def report(context: InContext, pipeline_id: RunId, stage: Stage, attempt: Attemp
 def linked_report(context: InContext, pipeline_id: RunId, folder: str, name: str) -> FileResponse:
     """Show the report that another leads to, by the link that holds on disk: ../03_process/report.attempt-2.html."""
     run = RunFolder(context.settings.home, pipeline_id)
-    stage = next((each for each in StageName if run.stage(each).name == folder), None)
+    stage = next((each for each in STAGE_NAMES if run.stage(each).name == folder), None)
     if stage is None:
         raise HTTPException(404, "no stage has such a folder")
     known = {files.report_path(run, stage, each).stem: each for each in _left(context, pipeline_id, stage).reports}

@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from workbench.base.errors import WorkbenchError
+from workbench.base.run_id import checked_run_id
 from workbench.base.settings import Settings
-from workbench.stage.artefacts import checked_run_id
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.web.actions import Actions
 from workbench.web.auth import Access
 from workbench.web.broadcaster import Live
@@ -64,11 +64,11 @@ def _run_id(pipeline_id: Annotated[str, Path(description="a run's id", examples=
 
 
 def _stage_name(
-    stage: Annotated[str, Path(description="a stage's name", json_schema_extra={"enum": [*map(str, StageName)]})],
+    stage: Annotated[str, Path(description="a stage's name", json_schema_extra={"enum": STAGE_NAMES})],
 ) -> StageName:
-    if stage not in list(StageName):
+    if stage not in STAGE_NAMES:
         raise HTTPException(404, f"there is no stage {stage[:60]!r}")
-    return StageName(stage)
+    return stage
 
 
 InContext = Annotated[Context, Depends(context_of)]

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
 from workbench.stage.artefacts import Artefact, Manifest, RunFolder
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import StageName
 from workbench.state import queries
 
 _NOT_THERE = "there is no such file, or it is no longer there"

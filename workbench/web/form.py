@@ -10,8 +10,9 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic.fields import FieldInfo
 
 from workbench.base.errors import InvalidParameter
-from workbench.stage.parameters import STAGE_PARAMETERS, RunParameters, readable_file
+from workbench.stage.parameters import readable_file
 from workbench.stage.pipeline import stage_named
+from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
 
 _WHOLE_RUN = "The run"
 

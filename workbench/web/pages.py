@@ -10,10 +10,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
+from workbench.base.run_id import checked_run_id
 from workbench.charts.runs import errors_of_runs, records_of_runs, runs_and_success, stage_times
-from workbench.stage.artefacts import RunFolder, checked_run_id
-from workbench.stage.parameters import RunParameters, StageName
-from workbench.stage.pipeline import stage_named
+from workbench.stage.artefacts import RunFolder
+from workbench.stage.pipeline import StageName, stage_named
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.states import RunStatus
 from workbench.web import files

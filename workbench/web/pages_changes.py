@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from workbench.base.errors import ServiceUnavailable
-from workbench.stage.parameters import RunParameters, StageName
+from workbench.stage.pipeline import STAGE_NAMES
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.web.api import cancelled, started
 from workbench.web.dependencies import InContext, RunId, Stage, context_of
@@ -73,10 +74,10 @@ def resume(context: InContext, pipeline_id: RunId, form: Form) -> Response:
     """Have a run worked again."""
     queries.run_row(context.engine, pipeline_id)
     stage = form.get("from_stage", "")
-    if context.actions.resume is None or (stage and stage not in list(StageName)):
+    if context.actions.resume is None or (stage and stage not in STAGE_NAMES):
         raise HTTPException(404, "this page does not resume runs from there")
     context.take_start(None)
-    context.actions.resume(pipeline_id, StageName(stage) if stage else None)
+    context.actions.resume(pipeline_id, stage or None)
     return RedirectResponse(f"/runs/{pipeline_id}", _SEE_OTHER)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from workbench.stage.parameters import StageName
+from workbench.stage.pipeline import KnownStage
 from workbench.state.states import RunStatus
 
 
@@ -99,13 +99,13 @@ class ResumeOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    from_stage: StageName | None = None
+    from_stage: KnownStage | None = None
 
 
 class ArtefactEntry(BaseModel):
     """One file that a stage has left; rows, bytes and sha256 are those recorded when the stage ended."""
 
-    stage: StageName
+    stage: KnownStage
     name: str
     rows: int | None
     bytes: int
@@ -116,7 +116,7 @@ class ArtefactEntry(BaseModel):
 class FileEntry(BaseModel):
     """A report or an executed notebook of one attempt at a stage."""
 
-    stage: StageName
+    stage: KnownStage
     attempt: int
     href: str
 

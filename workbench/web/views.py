@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from workbench.base.settings import Settings
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.parameters import STAGE_PARAMETERS, StageName
 from workbench.stage.pipeline import stage_named
+from workbench.stage.run_parameters import STAGE_PARAMETERS
 from workbench.state import queries
 from workbench.state.events import EventType
 from workbench.state.models import PipelineEvent
@@ -125,7 +125,7 @@ def _parameters(stored: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _stage_view(
     shown: Mapping[str, Any], row: Mapping[str, Any], cells: list[CellView], settings: Settings, now: datetime
 ) -> StageView:
-    name = StageName(row["name"])
+    name = row["name"]
     running = row["status"] == StageStatus.RUNNING
     for cell in cells:
         if cell.status == "running" and not running:
