@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 
 from workbench.charts.theme import ACCENT, PALETTE, QUIET, TEXT, lying_bars, noted
 
-Rows = Sequence[Mapping[str, Any]]
 _SIZES = {"none": QUIET, "small": PALETTE[4], "medium": PALETTE[1], "large": PALETTE[5]}
 _BAR = 26
 _MARGIN = 170

@@ -17,11 +17,6 @@ First = Annotated[str, typer.Argument(metavar="A", help="a run's id: what the ot
 Second = Annotated[str, typer.Argument(metavar="B", help="the other run's id")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command()(compare)
-
-
 def compare(first: First, second: Second, as_json: Json = False) -> None:
     """Say in words how run B differs from run A, and show by how much."""
     from workbench.cli.views import show_on_terminal

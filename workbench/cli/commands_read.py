@@ -23,7 +23,7 @@ RunId = Annotated[str | None, typer.Argument(metavar="[ID]", help="a run's id; w
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (runs, show, events, report):
+    for command in (runs, show, events, report, compare):
         app.command()(command)
 
 

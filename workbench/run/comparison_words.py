@@ -12,19 +12,19 @@ from typing import Any
 
 _WORTH_TELLING = 0.15
 _LISTED = 3
-Row = Mapping[str, Any]
+Document = Mapping[str, Any]
 
 
-def in_words(document: Row) -> list[str]:
+def in_words(document: Document) -> list[str]:
     """Return one sentence per kind of difference, the greatest first; one sentence when there is none."""
-    found = [each for part in (_outcome, _records, _rejects, _shifts, _seconds, _models) for each in part(document)]
+    found = [each for part in (_outcome, _record_words, _rejects, _shift_words, _seconds, _models) for each in part(document)]
     found = [each for each in found if each[0] >= _WORTH_TELLING]
     ranked = [sentence for _, sentence in sorted(found, key=lambda each: -each[0])]
     most = [f"What differs most: {ranked[0]}", *ranked[1:]] if ranked else ["The results hardly differ."]
     return [*most, _chosen(document["parameters"]), *_code(document["code"])]
 
 
-def _outcome(document: Row) -> Iterator[tuple[float, str]]:
+def _outcome(document: Document) -> Iterator[tuple[float, str]]:
     a, b = document["runs"]["a"], document["runs"]["b"]
     if a["status"] != b["status"]:
         yield 100.0, f"run a is {a['status']}, run b is {b['status']}."
@@ -33,7 +33,7 @@ def _outcome(document: Row) -> Iterator[tuple[float, str]]:
             yield 99.0, f"run {name} ended with: {run['error']}"
 
 
-def _records(document: Row) -> Iterator[tuple[float, str]]:
+def _record_words(document: Document) -> Iterator[tuple[float, str]]:
     exported = next(row for row in document["records"] if row["name"] == "exported")
     generated = next(row for row in document["records"] if row["name"] == "generated")
     row = exported if exported["change"] is not None else generated
@@ -44,7 +44,7 @@ def _records(document: Row) -> Iterator[tuple[float, str]]:
         )
 
 
-def _rejects(document: Row) -> Iterator[tuple[float, str]]:
+def _rejects(document: Document) -> Iterator[tuple[float, str]]:
     """Compare shares of what was read, not counts, which follow the number of records."""
     read = next(row for row in document["records"] if row["name"] == "generated")
     if not read["a"] or not read["b"] or any(row[run] is None for row in document["rejects"] for run in "ab"):
@@ -58,8 +58,8 @@ def _rejects(document: Row) -> Iterator[tuple[float, str]]:
         yield strength, f"b rejected {shares[1]:.2%} of its records, a {shares[0]:.2%}; most for {named}."
 
 
-def _shifts(document: Row) -> Iterator[tuple[float, str]]:
-    named: dict[str, Row] = {}
+def _shift_words(document: Document) -> Iterator[tuple[float, str]]:
+    named: dict[str, Document] = {}
     for row in document["shifts"]:
         if row["size"] != "none":
             named.setdefault(row["column"], row)
@@ -72,7 +72,7 @@ def _shifts(document: Row) -> Iterator[tuple[float, str]]:
         yield strongest[0]["strength"], f"distributions have shifted: {told}."
 
 
-def _seconds(document: Row) -> Iterator[tuple[float, str]]:
+def _seconds(document: Document) -> Iterator[tuple[float, str]]:
     """Compare how long runs took that ended alike: one that failed half way is no faster, nor is a person."""
     runs = document["runs"]
     a, b = (runs[run]["seconds"] for run in "ab")
@@ -86,7 +86,7 @@ def _seconds(document: Row) -> Iterator[tuple[float, str]]:
     yield abs(log2(b / a)), f"b took {b:,.1f} s, {abs(b - a):,.1f} s {'more' if b > a else 'less'} than a{part}."
 
 
-def _models(document: Row) -> Iterator[tuple[float, str]]:
+def _models(document: Document) -> Iterator[tuple[float, str]]:
     timed = [row for row in document["models"] if row["change"] is not None]
     most = max(timed, key=lambda row: abs(row["change"]), default=None)
     if most and abs(most["change"]) >= 1 and most["a"] and most["b"]:
@@ -94,16 +94,16 @@ def _models(document: Row) -> Iterator[tuple[float, str]]:
         yield abs(log2(most["b"] / most["a"])), f"dbt model {most['name']} took {took}."
 
 
-def _chosen(parameters: Sequence[Row]) -> str:
+def _chosen(parameters: Sequence[Document]) -> str:
     if not parameters:
         return "Both runs had the same parameters."
     return "Parameters: " + ", ".join(f"{row['name']} {row['a']!r} in a, {row['b']!r} in b" for row in parameters) + "."
 
 
-def _code(changes: Sequence[Row]) -> Iterator[str]:
+def _code(changes: Sequence[Document]) -> Iterator[str]:
     if changes:
         yield "Changed between them: " + ", ".join(str(row["name"]) for row in changes) + "."
 
 
-def _percent(row: Row) -> str:
+def _percent(row: Document) -> str:
     return f"{(row['b'] - row['a']) / row['a']:+.1%}"

@@ -10,17 +10,17 @@ from workbench.web import schemas
 from workbench.web.api import BASE
 from workbench.web.dependencies import Context, InContext
 
-router = APIRouter(prefix=BASE, tags=["health"])
+health_router = APIRouter(prefix=BASE, tags=["health"])
 _OK = "ok"
 
 
-@router.get("/health")
+@health_router.get("/health")
 def health() -> schemas.Health:
     """Tell that the page answers."""
     return schemas.Health(status=_OK)
 
 
-@router.get("/ready", responses={503: {"model": schemas.Health, "description": "something is missing"}})
+@health_router.get("/ready", responses={503: {"model": schemas.Health, "description": "something is missing"}})
 def ready(context: InContext, response: Response) -> schemas.Health:
     """Tell whether runs can be shown, followed and started; 503 when one of these cannot be done."""
     checks = {

@@ -47,7 +47,7 @@ def create_app(settings: Settings, engine: Engine, actions: Actions) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
-    for router in (api.router, api_files.router, api_health.router, pages.router, pages_changes.router):
+    for router in (api.router, api_files.router, api_health.health_router, pages.router, pages_changes.router):
         app.include_router(router)
     _add_static(app)
     _add_description(app)
