@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from workbench.stage.parameters import StageParameters
+from workbench.stage.parameter_types import StageParameters
 from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
 
 PAGE = Path(__file__).with_name("parameters.md")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from workbench.base.error_text import one_line
 from workbench.base.errors import Refused, RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
 from workbench.base.settings import Settings
-from workbench.cli.app import Following, create_cli
-from workbench.prefect.start import flow_in_background, reach_prefect, tell_prefect_where_it_lives
+from workbench.cli.commands import Following, create_cli
+from workbench.prefect.connection import flow_in_background, reach_prefect, tell_prefect_where_it_lives
 from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import RunParameters
 
@@ -78,7 +78,7 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
     from workbench.run.resources import acquired
     from workbench.services import postgres
     from workbench.state import database
-    from workbench.state.reopening import check_resumable, reopen_run
+    from workbench.state.next_attempt import check_resumable, reopen_run
 
     with postgres.held(settings) as url:
         engine = database.connect(url)

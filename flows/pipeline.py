@@ -31,11 +31,18 @@ from workbench.prefect.artifacts import publish_key_figures, publish_report_link
 from workbench.prefect.cancellation import cancelled_by_signals
 from workbench.prefect.flow_signature import with_fields_of
 from workbench.prefect.states import state_of
+from workbench.run.lifecycle import (
+    RETRIES,
+    RETRY_SECONDS,
+    claimed,
+    may_end_otherwise,
+    stages_to_execute,
+    worked_to_its_end,
+)
 from workbench.run.publisher import check_readers
 from workbench.run.resources import Resources, acquired
 from workbench.run.reuse import on_former_clock
 from workbench.run.stage_runner import RunAtWork, is_cancelled, run_stage, worth_retrying
-from workbench.run.work import RETRIES, RETRY_SECONDS, claimed, may_end_otherwise, stages_to_execute, worked_to_its_end
 from workbench.stage.pipeline import STAGES, Stage, stage_named
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries

@@ -32,8 +32,8 @@ from pipeline_lib.formats import (
 )
 from pipeline_lib.mart_records import MART, mart_records
 from pipeline_lib.parameters import ExportParameters
+from workbench.base.durable_files import written_whole
 from workbench.base.errors import ConservationBroken
-from workbench.base.files import written_whole
 from workbench.stage.artefacts import StageResult, describe_artefact, schema_of, versions
 from workbench.stage.progress import Progress, silent
 

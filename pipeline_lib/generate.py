@@ -25,7 +25,7 @@ from pipeline_lib.record_blocks import (
     reference_second,
 )
 from pipeline_lib.vocabulary import Vocabulary, vocabulary_of
-from workbench.base.files import written_whole
+from workbench.base.durable_files import written_whole
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
 

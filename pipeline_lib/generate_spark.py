@@ -17,10 +17,9 @@ import workbench
 from pipeline_lib.generate import check, write_blocks
 from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.record_blocks import Block, block_count, make_block
+from workbench.base.durable_files import written_whole
 from workbench.base.errors import ServiceUnavailable
-from workbench.base.files import written_whole
-from workbench.data.spark_files import limit_retries, spark_errors_told
-from workbench.data.spark_progress import watched
+from workbench.data.spark_files import limit_retries, spark_errors_told, watched
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
 

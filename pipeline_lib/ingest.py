@@ -22,8 +22,8 @@ from pipeline_lib.rejects import REJECTS, Reason, RecordRejected, Reject, Reject
 from pipeline_lib.splitting import Batch, RecordStream, detect
 from pipeline_lib.uniqueness import SeenIds
 from pipeline_lib.validation import Record, validate
+from workbench.base.durable_files import written_whole
 from workbench.base.errors import InputEmpty, InputRejected, InvalidParameter
-from workbench.base.files import written_whole
 from workbench.stage.artefacts import COUNTED, Counted, StageResult
 from workbench.stage.progress import Progress, silent
 

@@ -24,10 +24,10 @@ from psycopg2.extensions import cursor as Cursor
 
 from pipeline_lib.tables import TABLES, loader_name
 from workbench.base.errors import ConservationBroken
-from workbench.data.database_errors import DRIVER_ERRORS, translated
-from workbench.data.schema_marker import schema_creation
+from workbench.data.run_schema import schema_creation
 from workbench.data.spark_files import ITEMS, PROCESSED, part_files, rows_by_file
-from workbench.services.postgres_needs import loading_connections
+from workbench.services.database_errors import DRIVER_ERRORS, translated
+from workbench.services.postgres_requirements import loading_connections
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
 

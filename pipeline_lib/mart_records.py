@@ -13,7 +13,7 @@ from adbc_driver_manager import ProgrammingError
 
 from pipeline_lib.exported_fields import DECIMALS, EXTRA_WHEN_NONE, FIELDS, MOMENTS
 from workbench.base.errors import ManifestBroken
-from workbench.data.database_errors import DRIVER_ERRORS, translated
+from workbench.services.database_errors import DRIVER_ERRORS, translated
 
 MART = "item_metrics"
 _BATCH_BYTES = 4 << 20

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from workbench.stage.parameters import InputFile, ReferenceTime, StageParameters, counted_in
+from workbench.stage.parameter_types import InputFile, ReferenceTime, StageParameters, counted_in
 
 _LOCALE = "en_US"
 

@@ -23,8 +23,7 @@ from pyspark.sql.types import DecimalType
 
 from pipeline_lib.parameters import ProcessParameters
 from workbench.base.errors import ConservationBroken, InvalidParameter
-from workbench.data.spark_files import ITEMS, PROCESSED, limit_retries, spark_errors_told, write_tables
-from workbench.data.spark_progress import watched
+from workbench.data.spark_files import ITEMS, PROCESSED, limit_retries, spark_errors_told, watched, write_tables
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
 

@@ -18,13 +18,13 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from pipeline_lib.parameters import TransformParameters
+from workbench.base.durable_files import written_whole
 from workbench.base.errors import ManifestBroken
-from workbench.base.files import written_whole
-from workbench.data.database_errors import DRIVER_ERRORS, translated
 from workbench.data.dbt_results import Build, build_error, declared_nodes, read_build
 from workbench.data.dbt_runner import NODES, DbtCall, call_dbt, profile_environment
-from workbench.data.marts_aside import set_aside
+from workbench.data.previous_marts import set_aside
 from workbench.data.publication import MARTS
+from workbench.services.database_errors import DRIVER_ERRORS, translated
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
 

@@ -17,8 +17,8 @@ from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.preview import first_records, sample_figure
 from pipeline_lib.thresholds import Thresholds, now_and_then, present_thresholds, records_by_rule
 from workbench.base.errors import WorkbenchError
-from workbench.jupyter.form import ParameterForm
-from workbench.jupyter.session import StageSession
+from workbench.jupyter.stage_session import StageSession
+from workbench.jupyter.widgets import ParameterForm
 
 _PAUSE_SECONDS = 0.2
 _LINES = 5

@@ -23,7 +23,7 @@ from pipeline_lib.strict_json import (
     parse_object,
     printable,
 )
-from workbench.stage.parameters import moment_of
+from workbench.stage.parameter_types import moment_of
 
 CATEGORIES = ("A", "B", "C", "D")
 NAME_CHARACTERS = 200

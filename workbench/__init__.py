@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.jupyter.session import StageSession, open_stage
+    from workbench.jupyter.stage_session import StageSession, open_stage
 
 __all__ = ["StageSession", "open_stage"]
 __version__ = "0.1.0"
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import what notebooks want only when they ask: the engine's own processes do without it."""
     if name in __all__:
-        from workbench.jupyter import session
+        from workbench.jupyter import stage_session
 
-        return getattr(session, name)
+        return getattr(stage_session, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

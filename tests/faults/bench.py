@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select
 
 from tests.faults.looking import Row, row_of
 from workbench.base.settings import PROJECT, Settings
-from workbench.jupyter.launching import STARTED_BY
+from workbench.jupyter.run_launcher import STARTED_BY
 from workbench.stage.artefacts import RunFolder
 from workbench.state.failpoints import VARIABLE
 from workbench.state.models import Pipeline

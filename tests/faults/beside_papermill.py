@@ -23,7 +23,7 @@ from tests.conftest import OWN_POSTGRES, fresh_database
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.workshop import WorkedRun, Workshop
 from workbench.base.settings import PROJECT, Settings
-from workbench.notebook.report_summary import head_of
+from workbench.notebook.report import head_of
 from workbench.run.resources import acquired
 from workbench.stage.pipeline import stage_named
 from workbench.stage.run_parameters import RunParameters

@@ -13,7 +13,7 @@ import httpx
 import nbformat
 
 from tests.faults.looking import Row
-from workbench.notebook.attempts import notebook_of, report_of
+from workbench.notebook.attempt_files import notebook_of, report_of
 from workbench.stage.artefacts import RunFolder
 
 if TYPE_CHECKING:

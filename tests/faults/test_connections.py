@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tests.faults.bench import Bench
 from tests.faults.invariants import check_invariants
 from tests.faults.roles import administer, ordinary_role
-from workbench.services.postgres_needs import connections_needed
+from workbench.services.postgres_requirements import connections_needed
 
 OPEN = text("select count(*) from pg_stat_activity where usename = :user and backend_type = 'client backend'")
 

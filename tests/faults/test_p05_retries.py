@@ -14,9 +14,9 @@ from tests.faults.faulty_notebooks import with_cell, with_last_cell
 from tests.faults.looking import events_of
 from tests.faults.workshop import WorkedRun, Workshop
 from workbench.base.settings import NOTEBOOKS, Settings
-from workbench.notebook.attempts import notebook_of
+from workbench.notebook.attempt_files import notebook_of
+from workbench.run.lifecycle import execute_with_retries
 from workbench.run.resources import acquired
-from workbench.run.work import execute_with_retries
 from workbench.services.service_file import read_live_state, service_folder
 from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import RunParameters

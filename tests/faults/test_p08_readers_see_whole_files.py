@@ -20,9 +20,9 @@ from tests.faults.bench import Bench
 from tests.faults.faulty_notebooks import with_cell
 from tests.faults.invariants import check_invariants
 from tests.integration.executing import NOTEBOOKS
-from workbench.base.files import written_whole
+from workbench.base.durable_files import written_whole
+from workbench.notebook.execute import ExecutionOptions, execute_notebook
 from workbench.notebook.executed_notebook import NotebookDocument
-from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
 
 pytestmark = pytest.mark.promise("P8", "a reader sees an old file or a new one, whole, whatever the disk says")
 READS = 2_000

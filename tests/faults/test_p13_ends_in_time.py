@@ -21,7 +21,7 @@ from tests.faults.faulty_notebooks import cells_around_fault, with_cell
 from tests.faults.invariants import SECONDS_AFTER, check_invariants
 from tests.faults.looking import events_of
 from tests.faults.workshop import WorkedRun, Workshop
-from workbench.notebook.report_summary import head_of
+from workbench.notebook.report import head_of
 from workbench.services.service_file import read_live_state
 from workbench.stage.artefacts import schema_of
 from workbench.stage.pipeline import StageName

@@ -22,7 +22,7 @@ from tests.faults.looking import events_of, stage_of, stages_of
 from tests.faults.resuming import lease_is_over
 from tests.faults.stories import BADGES
 from tests.web.served import served
-from workbench.notebook.attempts import notebook_of, report_of
+from workbench.notebook.attempt_files import notebook_of, report_of
 from workbench.prefect.actions import actions_on
 from workbench.prefect.api import contacted
 from workbench.stage.pipeline import STAGE_NAMES, StageName

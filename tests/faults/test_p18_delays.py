@@ -23,7 +23,7 @@ from tests.faults.publishing import (
     status_of,
 )
 from workbench.base.settings import Settings
-from workbench.cli.views import publication_text
+from workbench.cli.text_tables import publication_text
 from workbench.data.publication import MARTS
 from workbench.run import publisher
 from workbench.run.publisher import Attempt, publish_due, publish_soon

@@ -27,15 +27,15 @@ from tests.faults.publishing import (
 )
 from workbench.base.errors import ServiceUnavailable
 from workbench.base.settings import Settings
-from workbench.data import marts_aside
-from workbench.data.marts_aside import set_aside
+from workbench.data import previous_marts
+from workbench.data.previous_marts import set_aside
 from workbench.data.publication import MARTS, publish
 from workbench.run.publisher import Attempt, check_readers, publish_due, publish_soon
 from workbench.run.retention import clean_runs
 from workbench.stage.artefacts import schema_of
 from workbench.state import database, migration, queries
+from workbench.state.next_attempt import reopen_run
 from workbench.state.publication_queue import pending_publications, publication_of, request_publication
-from workbench.state.reopening import reopen_run
 from workbench.state.states import RunStatus
 
 pytestmark = pytest.mark.promise(
@@ -142,7 +142,7 @@ def longest_wait(engine: Engine) -> float:
 def test_a_move_that_was_cut_off_is_finished_by_the_next_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     run = completed_run(engine)
     publish_due(engine)
-    monkeypatch.setattr(marts_aside, "_SECONDS_FOR_LOCKS", 0.0)
+    monkeypatch.setattr(previous_marts, "_SECONDS_FOR_LOCKS", 0.0)
     with engine.begin() as reader:
         reader.exec_driver_sql(f"lock table {schema_of(run)}.country_summary in access share mode")
         with pytest.raises(ServiceUnavailable, match=r"country_summary, which readers see"):

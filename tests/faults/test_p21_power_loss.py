@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.faults.crash_disk import CrashDisk, check, crash_disk, mounted
-from workbench.base.files import private_folder, written_whole
+from workbench.base.durable_files import private_folder, written_whole
 from workbench.data import spark_files
 from workbench.run import takeover
 from workbench.services import embedded, processes
 from workbench.services.daemon import STARTING, GroupState
-from workbench.services.identity import IDENTITY, identity_of
+from workbench.services.home_identity import IDENTITY, identity_of
 from workbench.services.service_file import STATE, State
 from workbench.stage.artefacts import RunFolder
 from workbench.web.auth import kept_token

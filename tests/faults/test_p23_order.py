@@ -10,8 +10,8 @@ from tests.integration.test_runs import manifest_of
 from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
-from workbench.state.estimate import past_runs
-from workbench.state.hand_work import begin_stage, finish_stage
+from workbench.state.interactive_stages import begin_stage, finish_stage
+from workbench.state.run_estimate import past_runs
 from workbench.state.runs import Origin, OwnedRun, create_run
 from workbench.state.states import RunStatus
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.promise("P23", "pauses and clock jumps kill no living r
 LEASE_SECONDS = 3
 OWNER = f"""
 import sys
-from workbench.stage.parameters import RunParameters
+from workbench.stage.run_parameters import RunParameters
 from workbench.state import database
 from workbench.state.lease import held_lease
 from workbench.state.runs import Origin, create_run

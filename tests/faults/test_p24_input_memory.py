@@ -24,7 +24,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from workbench.base.errors import InputRejected
-from workbench.stage.parameters import IngestParameters
+from pipeline_lib.parameters import IngestParameters
 from pipeline_lib.ingest import ingest
 
 def peak():

@@ -16,7 +16,7 @@ from tests.faults.broker import Broker, is_installed, running_broker
 from workbench.base import logs
 from workbench.base.settings import Settings
 from workbench.cli.doctor import diagnose
-from workbench.services.doctor import Finding
+from workbench.services.health_checks import Finding
 from workbench.state import relay
 
 

@@ -16,12 +16,11 @@ from tests.faults.bench import until
 from tests.faults.roles import administer, ordinary_role
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
 from workbench.base.settings import Settings
-from workbench.cli.component_checks import check_page
-from workbench.cli.doctor import diagnose
+from workbench.cli.doctor import check_page, diagnose
 from workbench.run.resources import acquired
-from workbench.services import postgres, prefect_server, processes, spark_query
-from workbench.services.doctor import Finding
-from workbench.services.postgres_needs import check_needs, connections_needed
+from workbench.services import postgres, prefect_server, processes, spark
+from workbench.services.health_checks import Finding
+from workbench.services.postgres_requirements import check_needs, connections_needed
 from workbench.state import database
 
 KEY = "admin:open-sesame"
@@ -84,11 +83,11 @@ def test_the_page_is_asked_for_its_health(locked_prefect: str, tmp_path: Path) -
 
 
 def test_spark_is_asked_a_query(spark_url: str, locked_prefect: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    spark_query.check_query(spark_url)
-    monkeypatch.setattr(spark_query, "_SECONDS", 6.0)
+    spark.check_query(spark_url)
+    monkeypatch.setattr(spark, "_SECONDS", 6.0)
     address = locked_prefect.removeprefix("http://").removesuffix("/api")
     with pytest.raises(ServiceUnavailable, match=rf"Spark at {address}: .*; see the server's log"):
-        spark_query.check_query(f"sc://{address}")
+        spark.check_query(f"sc://{address}")
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from tests.faults.looking import Row, backends_of, row_of, stage_of
 from tests.integration.executing import kernels_of_this_process
 from workbench.base.errors import WorkbenchError
 from workbench.base.settings import Settings
-from workbench.notebook.attempts import notebook_of
+from workbench.notebook.attempt_files import notebook_of
+from workbench.run.lifecycle import claimed, stages_to_execute, worked_to_its_end
 from workbench.run.resources import Resources
 from workbench.run.stage_runner import RunAtWork, run_stage
-from workbench.run.work import claimed, stages_to_execute, worked_to_its_end
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import Stage, StageName
 from workbench.stage.run_parameters import RunParameters

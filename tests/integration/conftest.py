@@ -13,7 +13,7 @@ from tests.integration.executing import KERNEL_ONLY, code_runner
 from tests.integration.hand_work import finish, opened
 from workbench.base.settings import Settings, load_settings
 from workbench.jupyter import interactive_tracking
-from workbench.jupyter.kernel import kernel_services
+from workbench.jupyter.kernel_services import kernel_services
 from workbench.kernels.kernel_pool import warm_kernels
 from workbench.notebook.results import NotebookOutcome
 from workbench.services import prefect

@@ -12,7 +12,7 @@ import nbformat
 import psutil
 
 from workbench.kernels.kernel_provisioner import Kernels
-from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.notebook.execute import ExecutionOptions, execute_notebook
 from workbench.notebook.results import NotebookError, NotebookOutcome, SilentObserver
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks_for_tests"
@@ -78,7 +78,7 @@ def kernels_of_this_process() -> list[psutil.Process]:
 def _serves_this_process(process: psutil.Process) -> bool:
     """Tell the nursery, and Python's tracker of semaphores, from kernels."""
     command = " ".join(process.cmdline())
-    return process.ppid() == os.getpid() and ("nursery.py" in command or "resource_tracker" in command)
+    return process.ppid() == os.getpid() and ("kernel_forkserver" in command or "resource_tracker" in command)
 
 
 def lives(pid: int) -> bool:

@@ -10,7 +10,7 @@ from psycopg2 import sql
 
 from pipeline_lib.generate import generate
 from pipeline_lib.ingest import ingest
-from workbench.jupyter.session import StageSession, open_stage
+from workbench.jupyter.stage_session import StageSession, open_stage
 from workbench.stage.artefacts import Manifest, StageResult
 from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters

@@ -17,7 +17,7 @@ from tests.integration.test_runs import new_run
 from workbench.base.run_id import new_run_id
 from workbench.base.settings import Settings
 from workbench.cli.doctor import diagnose
-from workbench.data.schema_marker import create_schema
+from workbench.data.run_schema import create_schema
 from workbench.run.retention import clean_runs, find_orphans, remove_orphans, undelivered_runs
 from workbench.stage.artefacts import IDENTITY, RunFolder, schema_of
 from workbench.state import database

@@ -16,8 +16,8 @@ from psycopg2.extensions import parse_dsn
 from tests.integration.database_drivers import make_uri, with_adbc, with_psycopg2
 from tests.integration.service_watch import wait_until
 from workbench.base.errors import InvalidSetting, ServiceUnavailable, StatementFailed
-from workbench.data.database_errors import DRIVER_ERRORS, translated
 from workbench.services import postgres
+from workbench.services.database_errors import DRIVER_ERRORS, translated
 from workbench.services.processes import free_port
 
 Ask = Callable[[str, str], Any]

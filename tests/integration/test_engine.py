@@ -10,7 +10,7 @@ import papermill
 import pytest
 
 from workbench.base.errors import InvalidParameter, NotebookFailed, NotebookRefused
-from workbench.notebook.notebook_files import execute_notebook
+from workbench.notebook.execute import execute_notebook
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks_for_tests"
 

@@ -19,8 +19,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from workbench.base.error_text import joined, one_line
+from workbench.services.database_errors import in_one_line
 from workbench.services.processes import free_port
-from workbench.state.db_errors import in_one_line
 
 VIEWS = """
 create table sales (id int);

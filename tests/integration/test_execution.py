@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from tests.integration.executing import NOTEBOOKS, Recorder, saved
-from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.notebook.execute import ExecutionOptions, execute_notebook
 
 
 def test_a_good_notebook_completes_and_says_what_each_cell_did(target):

@@ -17,7 +17,7 @@ from tests.integration.executing import (
     saved,
 )
 from workbench.kernels.kernel_provisioner import PlainKernels
-from workbench.notebook.notebook_files import execute_notebook
+from workbench.notebook.execute import execute_notebook
 from workbench.notebook.results import CellStatus, SilentObserver
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from tests.integration.service_watch import wait_until
 from workbench.base.settings import Settings
-from workbench.cli.live import Follower
+from workbench.cli.live_table import Follower
 from workbench.stage.run_parameters import RunParameters
 from workbench.state.runs import Origin, create_run
 

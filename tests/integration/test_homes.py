@@ -17,8 +17,8 @@ import pytest
 from tests.integration.service_watch import wait_until
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
 from workbench.services import embedded
-from workbench.services.identity import IDENTITY, identity_of
-from workbench.services.postgres_sockets import SOCKET_NAME, socket_folder
+from workbench.services.home_identity import IDENTITY, identity_of
+from workbench.services.postgres_server import SOCKET_NAME, socket_folder
 from workbench.services.service_file import KEEPER_LOCK, has_keeper
 
 NAME = "postgres"

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from workbench.kernels.kernel_pool import Nursery, NurseryFailed, WarmKernels
-from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.notebook.execute import ExecutionOptions, execute_notebook
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks_for_tests"
 MODULES = ("workbench.kernels.kernel_app", "numpy.random", "faker")
@@ -166,7 +166,7 @@ def test_nursery_kernels_and_their_children_die_with_a_killed_owner(tmp_path):
         """
         import sys
         from pathlib import Path
-        from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+        from workbench.notebook.execute import ExecutionOptions, execute_notebook
         from workbench.kernels.kernel_pool import Nursery, WarmKernels
         source, folder = map(Path, sys.argv[1:])
         code = (

@@ -16,7 +16,7 @@ from workbench.stage.artefacts import Counted
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import migration, queries
 from workbench.state.metrics import Metrics
-from workbench.state.reopening import reopen_run
+from workbench.state.next_attempt import reopen_run
 from workbench.state.run_document import run_document
 from workbench.state.runs import Origin, OwnedRun, create_run
 from workbench.state.states import RunStatus, StageStatus

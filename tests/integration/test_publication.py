@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, OperationalError
 
 from tests.faults.bench import until
 from workbench.base.errors import ManifestBroken
-from workbench.data.marts_aside import drop_no_longer_read, set_aside
+from workbench.data.previous_marts import drop_no_longer_read, set_aside
 from workbench.data.publication import MARTS, publish, published_runs, published_schemas
 from workbench.stage.artefacts import schema_of
 

@@ -11,7 +11,7 @@ from tests.integration.test_runs import manifest_of, new_run
 from workbench.base.errors import LeaseLost, Refused, ResumeRefused, UnknownRun
 from workbench.stage.pipeline import STAGE_NAMES
 from workbench.state import queries
-from workbench.state.reopening import check_resumable, redo_stages, reopen_run
+from workbench.state.next_attempt import check_resumable, redo_stages, reopen_run
 from workbench.state.runs import OwnedRun, claim_run
 from workbench.state.states import RunStatus, StageStatus
 

@@ -14,11 +14,11 @@ from workbench.base.errors import LeaseLost, ManifestBroken, RunStateError
 from workbench.base.settings import Settings
 from workbench.jupyter import interactive_tracking
 from workbench.run.completion import verified_manifest
-from workbench.run.derivation import effect_of
+from workbench.run.derived_runs import effect_of
 from workbench.stage.artefacts import RunFolder, StageResult, sha256_of
 from workbench.stage.pipeline import STAGE_NAMES
 from workbench.state import queries
-from workbench.state.reopening import reopen_run
+from workbench.state.next_attempt import reopen_run
 from workbench.state.run_document import run_document
 from workbench.state.runs import claim_run
 from workbench.state.states import RunStatus, StageStatus

@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from workbench.base import redaction
-from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.notebook.execute import ExecutionOptions, execute_notebook
 from workbench.notebook.report import render_report
 from workbench.notebook.results import NotebookOutcome
 

@@ -26,11 +26,11 @@ from tests.integration.executing import KERNEL_ONLY
 from tests.web.by_hand import Worker
 from tests.web.served import Page
 from workbench.base.errors import InvalidParameter, UnknownRun
-from workbench.jupyter.kernel import kernel_services
-from workbench.jupyter.session import open_stage
+from workbench.jupyter.kernel_services import kernel_services
+from workbench.jupyter.stage_session import open_stage
 from workbench.kernels.kernel_pool import warm_kernels
 from workbench.kernels.kernel_provisioner import Kernels
-from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.notebook.execute import ExecutionOptions, execute_notebook
 from workbench.stage.artefacts import RunFolder, schema_of
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries

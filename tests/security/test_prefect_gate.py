@@ -14,7 +14,7 @@ import yaml
 from starlette.datastructures import Headers
 
 from workbench.base.settings import PROJECT, Settings
-from workbench.prefect.app import NAMES, is_own
+from workbench.prefect.server_app import NAMES, is_own
 from workbench.services import prefect
 
 pytestmark = pytest.mark.promise("S7", "no foreign web page reads or changes anything in Prefect")
@@ -99,7 +99,7 @@ def test_the_gate_knows_own_pages_by_their_headers(who: str) -> None:
 
 def test_in_the_compose_file_it_is_behind_the_same_gate_and_programs_reach_it_by_its_name() -> None:
     service = yaml.safe_load((PROJECT / "docker-compose.yml").read_text("utf-8"))["services"]["prefect"]
-    assert "workbench.prefect.app:create_app" in service["command"]
+    assert "workbench.prefect.server_app:create_app" in service["command"]
     names = frozenset(service["environment"][NAMES].split(","))
     assert is_own(Headers({"host": "prefect:4200"}), names)
     assert is_own(Headers({"host": "127.0.0.1:4200", "origin": "http://127.0.0.1:4200"}), names)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.hostile import TEXTS
-from workbench.cli import views
-from workbench.cli.event_stream import _line
+from workbench.cli import text_tables
+from workbench.cli.commands_read import _line
 from workbench.cli.output import printable
 from workbench.jupyter import panel_view
 from workbench.state.models import PipelineEvent
@@ -24,7 +24,7 @@ def test_a_text_of_data_is_printed_as_what_it_is(text: str, capsys: pytest.Captu
     shown = printable(text)
     assert all(each.isprintable() or each in "\n\t" for each in shown)
     assert shown == text or not text.replace("\n", "").replace("\t", "").isprintable()
-    views.show_on_terminal(views._error({"error": {"message": text}})[0])
+    text_tables.show_on_terminal(text_tables._error({"error": {"message": text}})[0])
     assert capsys.readouterr().out.strip() == shown.expandtabs().strip()
     moment = datetime(2026, 11, 23, tzinfo=UTC)
     line = _line(PipelineEvent(sequence=1, type="cell.failed", stage=None, data={"message": text}, created_at=moment))
@@ -32,8 +32,8 @@ def test_a_text_of_data_is_printed_as_what_it_is(text: str, capsys: pytest.Captu
 
 
 def test_names_in_tables_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    table = views.runs_table([_figures(trigger="[red]")])
-    views.show_on_terminal(table)
+    table = text_tables.runs_table([_figures(trigger="[red]")])
+    text_tables.show_on_terminal(table)
     assert "[red]" in capsys.readouterr().out
 
 

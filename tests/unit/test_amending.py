@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from workbench.notebook.amending import amend_after_crash
+from workbench.notebook.executed_notebook import amend_after_crash
 from workbench.notebook.results import CellStatus
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.base.durable_files import written_whole
 from workbench.base.errors import ManifestBroken, UnknownRun
-from workbench.base.files import written_whole
 from workbench.base.run_id import checked_run_id, new_run_id
 from workbench.stage.artefacts import Manifest, RunFolder, describe_artefact, schema_of
 from workbench.stage.pipeline import STAGE_NAMES

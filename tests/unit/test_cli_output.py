@@ -15,9 +15,9 @@ from rich.console import Group
 from sqlalchemy import create_engine
 
 from workbench.base.errors import RunCancelled
-from workbench.cli.app import _Told, _told_in_one_line
+from workbench.cli.commands import _Told, _told_in_one_line
 from workbench.cli.output import print_json, write_in
-from workbench.cli.views import _files, _rejects, runs_table, show_on_terminal
+from workbench.cli.text_tables import _files, _rejects, runs_table, show_on_terminal
 from workbench.services.processes import free_port
 
 ROW = {"pipeline_id": "20261123t083012_a1b2c3", "status": "failed", "trigger": "cli", "total_seconds": None}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workbench.run.comparison_words import in_words
+from workbench.run.comparison import in_words
 
 
 def compared(**differences: Any) -> dict[str, Any]:

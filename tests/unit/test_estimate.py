@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.jupyter.panel_view import estimate_html
-from workbench.state.estimate import PastRun, estimate
+from workbench.state.run_estimate import PastRun, estimate
 
 
 def test_without_a_past_run_there_is_no_estimate() -> None:

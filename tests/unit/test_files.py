@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from workbench.base.durable_files import keep, kept, made_folder, written_whole
 from workbench.base.errors import InvalidSetting
-from workbench.base.files import keep, kept, made_folder, written_whole
 from workbench.base.settings import Settings, load_settings
 from workbench.cli.lab_server import WORKSPACE, lab_command
 from workbench.services import daemon, processes
-from workbench.services.identity import IDENTITY, identity_of
+from workbench.services.home_identity import IDENTITY, identity_of
 from workbench.services.service_file import KEEPER_LOCK, STATE, State, read_live_state, read_state
 from workbench.web.auth import Access, kept_token
 

@@ -21,7 +21,7 @@ from workbench.notebook.injection import inject, read_notebook
 from workbench.run.verification import inputs_of
 from workbench.stage.artefacts import RunFolder, sha256_of
 from workbench.stage.run_parameters import RunParameters
-from workbench.web.form import refusals
+from workbench.web.run_form import refusals
 
 pytestmark = pytest.mark.promise("P22", "an input file is read by any path, or its path is refused at once")
 NAMES = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from workbench.kernels.kernel_folders import remove_kernel_folder, remove_orphaned_folders
-from workbench.services import locks
+from workbench.services import file_locks
 
 
 def dead() -> int:
@@ -32,7 +32,7 @@ def test_only_folders_of_dead_owners_are_removed(tmp_path: Path) -> None:
 def test_a_folder_whose_owner_cannot_be_seen_but_holds_its_lock_stays(tmp_path: Path) -> None:
     folder = tmp_path / f"wb-kernel-{dead()}-elsewhere"
     folder.mkdir()
-    with locks.locked(folder / "owner.lock", locks.EXCLUSIVE, 1):
+    with file_locks.locked(folder / "owner.lock", file_locks.EXCLUSIVE, 1):
         assert remove_orphaned_folders(tmp_path) == []
     assert remove_orphaned_folders(tmp_path) == [folder]
 

@@ -13,7 +13,7 @@ import pytest
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 from workbench.base.settings import NOTEBOOKS, Settings
-from workbench.cli.lab_saving import drop_outputs
+from workbench.cli.lab_save_hook import drop_outputs
 from workbench.cli.lab_server import WORKSPACE, lab_command, lab_environment, lab_root
 
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from workbench.base.settings import NOTEBOOKS
-from workbench.stage.parameters import StageParameters
+from workbench.stage.parameter_types import StageParameters
 from workbench.stage.pipeline import STAGES, Stage
 from workbench.stage.run_parameters import STAGE_PARAMETERS
 

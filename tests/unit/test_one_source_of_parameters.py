@@ -17,11 +17,11 @@ from pipeline_lib.parameters import GenerateParameters
 from tests.unit.test_notebooks import check_parameters_cell
 from workbench.base.settings import NOTEBOOKS
 from workbench.cli.options import parameter_options
-from workbench.jupyter.form import run_form
+from workbench.jupyter.widgets import run_form
 from workbench.prefect.deployment import form
 from workbench.prefect.flow_signature import with_fields_of
 from workbench.stage.run_parameters import RunParameters
-from workbench.web.form import form_groups
+from workbench.web.run_form import form_groups
 
 WORDS = "how many pieces a record may be cut into"
 Pieces = Annotated[int, Field(ge=1, le=9, description=WORDS)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.mart_records import iso_8601
 from pipeline_lib.process import partitions_for
-from workbench.data.spark_progress import TaskShare
+from workbench.data.spark_files import TaskShare
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from pipeline_lib.parameters import GenerateParameters, IngestParameters
 from tests.unit.json_files import LINES, REFERENCE
 from workbench.base.errors import InputUnreadable
 from workbench.base.settings import Settings
-from workbench.jupyter.kernel import KernelServices
-from workbench.jupyter.session import HEADLESS, StageSession, as_the_run_has_it
+from workbench.jupyter.kernel_services import KernelServices
+from workbench.jupyter.stage_session import HEADLESS, StageSession, as_the_run_has_it
 from workbench.stage.artefacts import StageResult, sha256_of
 from workbench.stage.progress import Progress
 from workbench.stage.run_parameters import RunParameters

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from workbench.stage.run_parameters import RunParameters
-from workbench.web.form import FormField, form_groups
+from workbench.web.run_form import FormField, form_groups
 
 FIELDS = {field.name: field for group in form_groups(RunParameters, {}, {}) for field in group.fields}
 SCHEMA: dict[str, dict[str, Any]] = RunParameters.model_json_schema()["properties"]

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from workbench.base.settings import Settings
-from workbench.cli.live import Follower
+from workbench.cli.live_table import Follower
 from workbench.data.dbt_runner import _NodeCounter
 from workbench.jupyter.panel_view import run_html
 from workbench.jupyter.run_watcher import Sight
 from workbench.web.rendering import templates
-from workbench.web.views import StageView
+from workbench.web.run_view import StageView
 
 pytestmark = pytest.mark.promise("P20", "progress names what it counts: records, or the models and tests of dbt")
 BUILDING = {"cell": 3, "cells": 7, "records": None, "done": 12, "total": 41, "unit": "models and tests"}

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.test_report import executed
-from workbench.notebook.report import render_report
+from workbench.notebook.report import head_of, render_report, summary_of
 from workbench.notebook.report_contents import renew_contents
-from workbench.notebook.report_summary import head_of, summary_of
 from workbench.run.completion import begin_attempt
 from workbench.stage.artefacts import Manifest, RunFolder
 

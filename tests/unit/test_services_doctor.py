@@ -10,7 +10,7 @@ import typer
 from flows.bootstrap import check_prefect
 from workbench.base.settings import Settings
 from workbench.cli.commands_manage import doctor
-from workbench.services.doctor import examine
+from workbench.services.health_checks import examine
 from workbench.services.processes import free_port
 
 SECRET = "canary-7f3a"

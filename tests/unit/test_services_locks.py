@@ -9,45 +9,45 @@ from pathlib import Path
 
 import pytest
 
-from workbench.services import locks
+from workbench.services import file_locks
 
 
 def test_a_held_lock_keeps_others_of_the_same_process_out(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with locks.locked(path, locks.EXCLUSIVE, 1):
-        assert locks.is_locked(path)
-        with pytest.raises(TimeoutError, match="still locked"), locks.locked(path, locks.SHARED, 0.05):
+    with file_locks.locked(path, file_locks.EXCLUSIVE, 1):
+        assert file_locks.is_locked(path)
+        with pytest.raises(TimeoutError, match="still locked"), file_locks.locked(path, file_locks.SHARED, 0.05):
             pass
-    assert not locks.is_locked(path)
+    assert not file_locks.is_locked(path)
 
 
 def test_users_share_a_lock_and_keep_the_keeper_out(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    keeper = locks.open_lock(path)
-    with locks.locked(path, locks.SHARED, 1), locks.locked(path, locks.SHARED, 1):
-        assert not locks.try_lock(keeper, locks.EXCLUSIVE)
-    assert locks.try_lock(keeper, locks.EXCLUSIVE)
-    locks.release(keeper)
+    keeper = file_locks.open_lock(path)
+    with file_locks.locked(path, file_locks.SHARED, 1), file_locks.locked(path, file_locks.SHARED, 1):
+        assert not file_locks.try_lock(keeper, file_locks.EXCLUSIVE)
+    assert file_locks.try_lock(keeper, file_locks.EXCLUSIVE)
+    file_locks.release(keeper)
 
 
 def test_a_program_started_meanwhile_does_not_inherit_a_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with locks.locked(path, locks.EXCLUSIVE, 1):
+    with file_locks.locked(path, file_locks.EXCLUSIVE, 1):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    assert not locks.is_locked(path)
+    assert not file_locks.is_locked(path)
     child.communicate(b"\n", timeout=30)
 
 
 def test_a_forked_child_neither_keeps_nor_drops_its_parents_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     reader, writer = os.pipe()
-    with locks.locked(path, locks.EXCLUSIVE, 1):
+    with file_locks.locked(path, file_locks.EXCLUSIVE, 1):
         child = os.fork()
         if child == 0:
             os.read(reader, 1)
             os._exit(0)
-        assert locks.is_locked(path)
-    assert not locks.is_locked(path)
+        assert file_locks.is_locked(path)
+    assert not file_locks.is_locked(path)
     os.write(writer, b"x")
     assert os.waitpid(child, 0)[1] == 0
     os.close(reader)
@@ -63,6 +63,6 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        assert locks.is_locked(path)
+        assert file_locks.is_locked(path)
         holder.kill()
-    assert not locks.is_locked(path)
+    assert not file_locks.is_locked(path)

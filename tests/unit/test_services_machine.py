@@ -21,7 +21,7 @@ pytestmark = pytest.mark.promise("P22", "the shell's environment, the locale, th
 UNKNOWN_USER = 54_321
 WITHOUT_EXEC = """
 for folder in "$1" /tmp /var/tmp; do mount -t tmpfs -o noexec none "$folder"; done
-exec "$2" -c 'import sys; from pathlib import Path; from workbench.services.machine import check_libraries
+exec "$2" -c 'import sys; from pathlib import Path; from workbench.services.machine_requirements import check_libraries
 check_libraries(Path(sys.argv[1]) / "not yet made", "Spark", "SPARK_REMOTE")' "$1"
 """
 

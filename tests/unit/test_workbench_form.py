@@ -9,8 +9,7 @@ import pytest
 
 from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.tryouts import generation_preview
-from workbench.jupyter.fields import two_digits
-from workbench.jupyter.form import ParameterForm, grouped, run_form
+from workbench.jupyter.widgets import ParameterForm, grouped, run_form, two_digits
 from workbench.stage.run_parameters import RunParameters
 
 HERE = {"records": 10, "seed": 1}

@@ -22,7 +22,7 @@ from workbench.state.lease import request_cancel
 from workbench.state.models import Pipeline
 from workbench.state.runs import Origin, OwnedRun, create_run
 from workbench.state.states import RunStatus, StageStatus
-from workbench.web.actions import Actions
+from workbench.web.dependencies import Actions
 
 LEASE_SECONDS = 120
 SOURCES = ("records = 1_000  # how many", "print('hello')", "show(figure)")

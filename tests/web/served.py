@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from workbench.base.settings import Settings
-from workbench.web.actions import Actions
 from workbench.web.app import create_app
+from workbench.web.dependencies import Actions
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.web.by_hand import LEASE_SECONDS, Worker
 from tests.web.served import Page
-from workbench.state.reopening import reopen_run
+from workbench.state.next_attempt import reopen_run
 
 pytestmark = pytest.mark.promise("P20", "an export or another artefact that was edited or removed is named")
 

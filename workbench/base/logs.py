@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.logging import RichHandler
 
-from workbench.base.files import private_folder
+from workbench.base.durable_files import private_folder
 from workbench.base.redaction import redacted, redacted_json
 from workbench.base.settings import Settings
 

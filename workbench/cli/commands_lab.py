@@ -41,7 +41,7 @@ def open_(
     """
     from workbench.cli.lab_server import lab_root, running_address, serve
     from workbench.run.debug_copy import open_copy
-    from workbench.run.derivation import effect_of
+    from workbench.run.derived_runs import effect_of
     from workbench.state import queries
 
     with tracking() as (settings, engine):

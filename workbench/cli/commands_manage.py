@@ -15,7 +15,7 @@ from workbench.cli.commands_read import chosen_run, tracking
 from workbench.cli.output import Json, print_json
 
 if TYPE_CHECKING:
-    from workbench.cli.component_checks import Check
+    from workbench.cli.doctor import Check
     from workbench.run.retention import Orphans
 
 
@@ -32,8 +32,7 @@ def add_commands(app: typer.Typer, check_prefect: Check) -> None:
 
 def doctor(check_prefect: Check, as_json: bool) -> None:
     """Show the findings; raises `typer.Exit` when one says that something is not reachable."""
-    from workbench.cli.component_checks import CHECKS
-    from workbench.cli.doctor import diagnose, show_findings
+    from workbench.cli.doctor import CHECKS, diagnose, show_findings
 
     findings = diagnose(load_settings(), {**CHECKS, "prefect": check_prefect})
     print_json([finding.__dict__ for finding in findings]) if as_json else show_findings(findings)

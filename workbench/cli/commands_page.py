@@ -13,7 +13,7 @@ from workbench.base.settings import Settings, load_settings
 from workbench.services.readiness import tell_ready
 
 if TYPE_CHECKING:
-    from workbench.cli.app import ServePage
+    from workbench.cli.commands import ServePage
 
 
 def add_commands(app: typer.Typer, serve_page: ServePage) -> None:

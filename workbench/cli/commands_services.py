@@ -17,7 +17,7 @@ from workbench.cli.commands_read import tracking
 from workbench.services import daemon
 
 if TYPE_CHECKING:
-    from workbench.cli.app import Work
+    from workbench.cli.commands import Work
 
 _LIMIT = 2
 

@@ -19,8 +19,8 @@ from urllib.parse import quote
 from jupyter_server.serverapp import ServerApp, list_running_servers
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
+from workbench.base.durable_files import private_folder
 from workbench.base.environment import passed_on
-from workbench.base.files import private_folder
 from workbench.base.settings import NOTEBOOKS, Settings
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,8 @@ def lab_command(settings: Settings, path: str = PANEL, more: Sequence[str] = ())
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.news_url=",
         "--KernelManager.transport=ipc",
-        "--ContentsManager.files_handler_class=workbench.cli.lab_files.LinkedFilesHandler",
-        "--ContentsManager.pre_save_hook=workbench.cli.lab_saving.drop_outputs",
+        "--ContentsManager.files_handler_class=workbench.cli.lab_file_handler.LinkedFilesHandler",
+        "--ContentsManager.pre_save_hook=workbench.cli.lab_save_hook.drop_outputs",
     ]
     as_root = ["--allow-root"] if os.geteuid() == 0 else []
     return [sys.executable, "-m", "jupyter", "lab", *_without(options, more), *as_root, *more]

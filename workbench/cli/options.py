@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from workbench.base.errors import InvalidParameter
-from workbench.stage.parameters import readable_file
+from workbench.stage.parameter_types import readable_file
 from workbench.stage.pipeline import STAGE_NAMES
 from workbench.stage.run_parameters import RunParameters
 

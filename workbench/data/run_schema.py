@@ -9,7 +9,6 @@ from psycopg2 import sql
 from sqlalchemy import Connection, text
 
 from workbench.base.errors import ManifestBroken
-from workbench.data.schema_marker import create_schema
 from workbench.stage.pipeline import StageName, stage_named
 
 _RELATIONS = text("""
@@ -18,6 +17,17 @@ from pg_class
 join pg_namespace on pg_namespace.oid = relnamespace
 where nspname = :schema and relkind in ('r', 'v')
 order by relname
+""")
+MARKER = "run of workbench database "
+_CREATE = sql.SQL("""
+create schema if not exists {schema};
+do $$
+begin
+    if to_regclass('workbench_database') is not null then
+        execute (select {comment} || quote_literal({marker} || id) from workbench_database);
+    end if;
+end
+$$
 """)
 
 
@@ -81,3 +91,16 @@ def _copy_view(connection: Connection, name: str, definition: str, target: str) 
 def _run(connection: Connection, template: str, *parts: sql.Composable) -> Any:
     driver: Any = connection.connection.driver_connection
     return connection.exec_driver_sql(sql.SQL(template).format(*parts).as_string(driver))
+
+
+def schema_creation(schema: str) -> sql.Composed:
+    """Return the statements that create `schema`, unless it is there, and mark it where run state is kept."""
+    quoted = schema.replace('"', '""')
+    comment = sql.Literal(f'comment on schema "{quoted}" is ')
+    return _CREATE.format(schema=sql.Identifier(schema), comment=comment, marker=sql.Literal(MARKER))
+
+
+def create_schema(connection: Connection, schema: str) -> None:
+    """Create `schema` in the caller's transaction, marked."""
+    driver: Any = connection.connection.driver_connection
+    connection.exec_driver_sql(schema_creation(schema).as_string(driver))

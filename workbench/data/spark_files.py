@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 from pyspark.errors import AnalysisException
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from pyspark.sql.connect.client.retries import DefaultPolicy
+from pyspark.sql.connect.shell.progress import ProgressHandler, StageInfo
 
+from workbench.base.durable_files import sync
 from workbench.base.error_text import one_line
 from workbench.base.errors import ServiceUnavailable
-from workbench.base.files import sync
+from workbench.stage.progress import Progress
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -30,6 +32,7 @@ PROCESSED = "processed"
 ITEMS = "items"
 _RETRIES = 4
 _ASIDE = f".{PROCESSED}."
+_SHARED = "WORKBENCH_HOME must lie on storage that both the Spark cluster and this machine mount under the same path"
 
 
 def write_tables(tables: Mapping[str, DataFrame], folder: Path) -> dict[str, int]:
@@ -82,9 +85,6 @@ def spark_errors_told(path: Path) -> Iterator[None]:
         raise ServiceUnavailable(f"Spark does not answer: {one_line(error)}; `workbench doctor` tells more") from error
 
 
-_SHARED = "WORKBENCH_HOME must lie on storage that both the Spark cluster and this machine mount under the same path"
-
-
 def _take_over(written: Path) -> None:
     """Give a table's parts their final names; drop Spark's marker and checksum files. Syncs every part."""
     if not (written / "_SUCCESS").exists():
@@ -112,3 +112,40 @@ def _remove_leftovers(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(f"{_ASIDE}*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+class TaskShare(ProgressHandler):
+    """Turns Spark's reports about tasks into a count of records that never goes back, though Spark's plan may grow."""
+
+    def __init__(self, rows: int, progress: Progress) -> None:
+        self._rows = rows
+        self._progress = progress
+        self._told = 0
+
+    def __call__(self, stages: Iterable[StageInfo] | None, *_more: object, **_named: object) -> None:
+        known = list(stages or ())
+        tasks = sum(stage.num_tasks for stage in known)
+        finished = sum(stage.num_completed_tasks for stage in known)
+        share = self._rows * finished // tasks if tasks else 0
+        if share > self._told:
+            self._told = share
+            self._progress(share, self._rows)
+
+
+@contextmanager
+def watched(spark: SparkSession, rows: int, progress: Progress) -> Iterator[None]:
+    """Tell `progress` how far this session's queries are; all `rows` are told only when the block ends well.
+
+    When the block is interrupted, so are the session's queries: nothing computes on for nobody.
+    """
+    progress(0, rows)
+    share = TaskShare(rows, progress)
+    spark.registerProgressHandler(share)
+    try:
+        yield
+    except KeyboardInterrupt:
+        spark.interruptAll()
+        raise
+    finally:
+        spark.removeProgressHandler(share)
+    progress(rows, rows)

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.base.errors import UnknownRun
-from workbench.charts.comparison import shifts_by_column, side_by_side
-from workbench.jupyter.kernel import kernel_services
+from workbench.charts.figures import shifts_by_column, side_by_side
+from workbench.jupyter.kernel_services import kernel_services
 from workbench.run.comparison import compare_runs
 from workbench.state import queries
 from workbench.state.states import RunStatus

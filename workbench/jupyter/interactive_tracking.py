@@ -23,7 +23,7 @@ from workbench.run.completion import announcement, begin_attempt, verified_manif
 from workbench.stage.artefacts import Counted, Manifest, RunFolder
 from workbench.stage.pipeline import StageName
 from workbench.state import queries
-from workbench.state.hand_work import begin_stage, end_stage, finish_stage, is_at_work, leave_failed_stage
+from workbench.state.interactive_stages import begin_stage, end_stage, finish_stage, is_at_work, leave_failed_stage
 from workbench.state.runs import OwnedRun
 from workbench.state.states import StageStatus
 

@@ -14,17 +14,17 @@ from typing import Any
 import ipywidgets as widgets
 
 from workbench.base.settings import Settings, load_settings
-from workbench.jupyter import launching, panel_view
-from workbench.jupyter.form import run_form
-from workbench.jupyter.launching import Launch
+from workbench.jupyter import panel_view, run_launcher
 from workbench.jupyter.panel_run import RunView
+from workbench.jupyter.run_launcher import Launch
 from workbench.jupyter.run_watcher import Sight
+from workbench.jupyter.widgets import run_form
 from workbench.services import postgres
 from workbench.stage.pipeline import PIPELINE
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import database, queries
-from workbench.state.estimate import estimate, past_runs
 from workbench.state.lease import request_cancel
+from workbench.state.run_estimate import estimate, past_runs
 from workbench.state.states import TERMINAL, RunStatus
 
 _HISTORY = 10
@@ -94,12 +94,12 @@ class Panel:
     def _start(self) -> None:
         checked = self.form.checked()
         if isinstance(checked, RunParameters):
-            self._await(launching.start(checked, self._settings), lambda key: queries.run_of_key(self._engine, key))
+            self._await(run_launcher.start(checked, self._settings), lambda key: queries.run_of_key(self._engine, key))
 
     def _resume(self) -> None:
         pipeline_id = self.view.pipeline_id
         if pipeline_id:
-            self._await(launching.resume(pipeline_id, self._settings), lambda _key: self._alive(pipeline_id))
+            self._await(run_launcher.resume(pipeline_id, self._settings), lambda _key: self._alive(pipeline_id))
 
     def _cancel(self) -> None:
         """Ask the owner of the run to stop; before there is a run, the process that is about to make it."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from workbench.base.settings import Settings
-from workbench.jupyter.links import link, stage_files
 from workbench.jupyter.run_watcher import Sight
+from workbench.stage.artefacts import RunFolder
 from workbench.stage.progress import RECORDS
-from workbench.state.estimate import Estimate
 from workbench.state.run_document import done_of
+from workbench.state.run_estimate import Estimate
 
 _COLOURS = {
     "completed": "var(--jp-success-color0, #1a7f37)",
@@ -24,6 +27,7 @@ _COLOURS = {
 _QUIET = "var(--jp-ui-font-color2, #616161)"
 _NUMBER = 'style="text-align:right;font-variant-numeric:tabular-nums;padding:2px 12px 2px 0"'
 _WORD = 'style="text-align:left;padding:2px 12px 2px 0"'
+LAB = "WORKBENCH_LAB"
 
 
 def seconds_text(seconds: float | None) -> str:
@@ -182,3 +186,24 @@ def _count(count: int | None) -> str:
 
 def _seconds(row: Mapping[str, Any]) -> str:
     return seconds_text(float(row["total_seconds"])) if row["total_seconds"] is not None else "–"
+
+
+def link(settings: Settings, path: Path, words: str) -> str:
+    """Return HTML that opens `path` in a new tab; elsewhere than in `workbench lab` only its words, with the path."""
+    if LAB not in os.environ or not path.is_relative_to(settings.home / "runs"):
+        return f'<span title="{html.escape(str(path))}">{html.escape(words)}</span>'
+    below = quote(str(path.relative_to(settings.home)))
+    # A report is served as it is, inside the server's sandbox; anything else opens as a document of JupyterLab.
+    place = f"/files/{below}" if path.suffix == ".html" else f"/doc/tree/{below}"
+    style = "color:var(--jp-content-link-color);text-decoration:underline"
+    return f'<a href="{place}" target="_blank" rel="noopener" style="{style}">{html.escape(words)}</a>'
+
+
+def stage_files(settings: Settings, pipeline_id: str) -> dict[str, list[Path]]:
+    """Return a run's executed notebooks and reports, newest attempt last, by the name of their stage's folder."""
+    found: dict[str, list[Path]] = {}
+    for pattern in ("notebook*.ipynb", "report*.html"):
+        paths = RunFolder(settings.home, pipeline_id).path.glob(f"*/{pattern}")
+        for path in sorted(paths, key=lambda path: (path.parent, len(path.name), path.name)):
+            found.setdefault(path.parent.name, []).append(path)
+    return found

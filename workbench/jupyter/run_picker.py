@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from workbench.jupyter.kernel import kernel_services
+from workbench.jupyter.kernel_services import kernel_services
 from workbench.stage.pipeline import StageName, stage_before
 from workbench.state import queries
 

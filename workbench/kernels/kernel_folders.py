@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from workbench.services import locks
+from workbench.services import file_locks
 
 _PREFIX = "wb-kernel-"
 _LOCK = "owner.lock"
@@ -29,13 +29,13 @@ def kernel_folder() -> Iterator[Path]:
         base = Path("/tmp")  # unix socket paths hold 107 bytes
     remove_orphaned_folders(base)
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
-    lock = locks.open_lock(folder / _LOCK)
+    lock = file_locks.open_lock(folder / _LOCK)
     try:
-        locks.try_lock(lock, locks.EXCLUSIVE)
+        file_locks.try_lock(lock, file_locks.EXCLUSIVE)
         yield folder
     finally:
         remove_kernel_folder(folder)
-        locks.release(lock)
+        file_locks.release(lock)
 
 
 def remove_kernel_folder(folder: Path) -> None:
@@ -67,7 +67,7 @@ def _ownerless(folder: Path) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         with suppress(OSError):  # somebody else has removed it
-            return not locks.is_locked(folder / _LOCK)
+            return not file_locks.is_locked(folder / _LOCK)
     except (ValueError, PermissionError):
         return False
     return False

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from workbench.kernels.kernel_exit import KernelExit
-from workbench.notebook.options import ExecutionOptions
+from workbench.notebook.execution_options import ExecutionOptions
 from workbench.notebook.results import CellStatus
 
 T = TypeVar("T")

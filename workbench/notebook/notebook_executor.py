@@ -19,10 +19,10 @@ from workbench.base.redaction import redacted
 from workbench.kernels.kernel_exit import KernelExit
 from workbench.kernels.kernel_folders import kernel_folder
 from workbench.notebook.cancellation import Ended, Supervisor
-from workbench.notebook.client import CellClient
 from workbench.notebook.executed_notebook import NotebookDocument
-from workbench.notebook.options import ExecutionOptions
-from workbench.notebook.report_summary import head_of
+from workbench.notebook.execution_options import ExecutionOptions
+from workbench.notebook.notebook_client import CellClient
+from workbench.notebook.report import head_of
 from workbench.notebook.results import CellStatus, NotebookError, NotebookOutcome
 from workbench.notebook.running_kernel import RunningKernel
 from workbench.state.database import storable

@@ -28,9 +28,9 @@ class WorkbenchEngine:
         Of papermill's options `execution_timeout` is heeded: seconds for the whole notebook, not per cell.
         """
         from workbench.notebook.executed_notebook import NotebookDocument
+        from workbench.notebook.execution_options import ExecutionOptions
         from workbench.notebook.injection import prepared
         from workbench.notebook.notebook_executor import Session, run_session
-        from workbench.notebook.options import ExecutionOptions
 
         document = NotebookDocument(prepared(nb), Path(output_path) if output_path else None)
         wishes = ExecutionOptions(deadline_seconds=options.get("execution_timeout"))

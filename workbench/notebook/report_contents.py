@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from workbench.base.files import written_whole
+from workbench.base.durable_files import written_whole
 from workbench.stage.artefacts import RunFolder, stage_folder_name
 from workbench.stage.pipeline import STAGES, Stage, StageName
 

@@ -11,7 +11,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from workbench.kernels.kernel_exit import KernelExit
 from workbench.kernels.kernel_provisioner import KernelProcess, Kernels, kernel_environment, log_of, manager_in
-from workbench.notebook.client import FairChannel
+from workbench.notebook.notebook_client import FairChannel
 
 _ANSWER_SECONDS = 60
 _LOG_TAIL = 8_000

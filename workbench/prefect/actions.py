@@ -26,11 +26,11 @@ from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.lease import request_cancel
-from workbench.state.reopening import check_resumable, reopen_run
+from workbench.state.next_attempt import check_resumable, reopen_run
 from workbench.state.run_queue import WAITING_SECONDS, note_flow_run, request_run, run_with_key
 from workbench.state.runs import Origin, OwnedRun
 from workbench.state.states import TERMINAL, RunStatus
-from workbench.web.actions import Actions
+from workbench.web.dependencies import Actions
 
 log = logging.getLogger(__name__)
 

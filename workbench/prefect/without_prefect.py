@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from workbench.base.errors import WorkbenchError
 from workbench.prefect.cancellation import cancelled_by_signals
+from workbench.run.lifecycle import claimed, execute_with_retries, stages_to_execute, worked_to_its_end
 from workbench.run.resources import Resources
-from workbench.run.work import claimed, execute_with_retries, stages_to_execute, worked_to_its_end
 from workbench.state import queries
 from workbench.state.lease import Watch
 from workbench.state.states import RunStatus

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
+from workbench.base.durable_files import written_whole
 from workbench.base.errors import ManifestBroken
-from workbench.base.files import written_whole
 from workbench.run.publisher import publish_soon
 from workbench.stage.artefacts import MANIFEST, Manifest, RunFolder, versions
 from workbench.stage.conservation import check_borders

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 
 from workbench.base.settings import Settings
-from workbench.notebook.attempts import notebook_of
+from workbench.notebook.attempt_files import notebook_of
 from workbench.notebook.results import CellStatus
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import StageName
@@ -71,7 +71,9 @@ def _settle(engine: Engine, folder: RunFolder, stage: StageName, attempt: int) -
 
 def _amend(notebook: Path, told: Mapping[int, CellStatus]) -> None:
     """Tell the notebook, if there is one. What a person has made of it meanwhile is left as it is."""
-    from workbench.notebook.amending import amend_after_crash  # costs a second, and most who look find no crash
+    from workbench.notebook.executed_notebook import (
+        amend_after_crash,  # costs a second, and most who look find no crash
+    )
 
     try:
         amend_after_crash(notebook, told, CRASH["name"], CRASH["message"])

@@ -9,10 +9,10 @@ import nbformat
 from nbformat.v4 import new_markdown_cell
 from sqlalchemy import Engine
 
-from workbench.base.files import written_whole
+from workbench.base.durable_files import written_whole
 from workbench.base.settings import NOTEBOOKS
 from workbench.notebook.injection import inject, read_notebook
-from workbench.run.derivation import effect_of
+from workbench.run.derived_runs import effect_of
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import StageName, stage_named
 from workbench.stage.run_parameters import RunParameters

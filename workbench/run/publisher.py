@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from workbench.base.errors import WorkbenchError
-from workbench.data.marts_aside import drop_no_longer_read
+from workbench.data.previous_marts import drop_no_longer_read
 from workbench.data.publication import (
     MARTS,
     be_the_only_publisher,
@@ -23,8 +23,8 @@ from workbench.data.publication import (
     publish,
     reader_state,
 )
+from workbench.services.database_errors import reason_of
 from workbench.state import publication_queue as queue
-from workbench.state.db_errors import reason_of
 from workbench.state.failpoints import reach
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from workbench.kernels.spark_sessions import SparkAccess, spark_access
 from workbench.run.database_sessions import database_environment, end_backends
 from workbench.run.fingerprint import Code
 from workbench.services import broker, postgres, statsd
-from workbench.services.postgres_needs import check_needs
+from workbench.services.postgres_requirements import check_needs
 from workbench.stage.pipeline import StageName, stage_named
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import database

@@ -10,8 +10,8 @@ from workbench.run.stage_runner import RunAtWork
 from workbench.run.verification import Proven, prove_stage
 from workbench.stage.pipeline import StageName
 from workbench.state import queries
+from workbench.state.next_attempt import redo_stages
 from workbench.state.queries import Row
-from workbench.state.reopening import redo_stages
 from workbench.state.states import StageStatus
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from sqlalchemy.schema import DropSchema
 from workbench.base.run_id import RUN_ID
 from workbench.base.settings import Settings
 from workbench.data.publication import published_runs, published_schemas
-from workbench.data.schema_marker import MARKER
+from workbench.data.run_schema import MARKER
 from workbench.stage.artefacts import RunFolder, schema_of
 from workbench.state.crash_detection import reap
 from workbench.state.database_identity import identity_in, identity_of

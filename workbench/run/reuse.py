@@ -22,7 +22,7 @@ from workbench.stage.artefacts import Manifest, RunFolder, sha256_of
 from workbench.stage.pipeline import PIPELINE, Stage, StageName
 from workbench.stage.run_parameters import RunParameters
 from workbench.state.models import Pipeline, PipelineStage
-from workbench.state.reopening import explain_stage
+from workbench.state.next_attempt import explain_stage
 from workbench.state.states import StageStatus
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from typing import Any
 from workbench.base.errors import LeaseLost, NotebookFailed, WorkbenchError, is_transient
 from workbench.base.logs import in_run
 from workbench.base.redaction import redacted
-from workbench.notebook.amending import amend
-from workbench.notebook.attempts import notebook_of, report_of
-from workbench.notebook.notebook_files import ExecutionOptions, execute_notebook
+from workbench.notebook.attempt_files import notebook_of, report_of
+from workbench.notebook.execute import ExecutionOptions, execute_notebook
+from workbench.notebook.executed_notebook import amend
 from workbench.notebook.report import render_report
 from workbench.notebook.results import CellStatus, NotebookError, NotebookOutcome
 from workbench.run.completion import begin_attempt, record_stage, verified_manifest

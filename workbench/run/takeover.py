@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from workbench.base.files import made_folder, sync, written_whole
+from workbench.base.durable_files import made_folder, sync, written_whole
 from workbench.data.run_schema import check_tables, copy_tables, tables_left
-from workbench.notebook.attempts import notebook_of, report_of
+from workbench.notebook.attempt_files import notebook_of, report_of
 from workbench.stage.artefacts import Manifest, RunFolder, schema_of
 from workbench.stage.pipeline import stage_named
 

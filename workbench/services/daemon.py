@@ -13,13 +13,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from workbench.base.durable_files import keep, kept, private_folder
 from workbench.base.environment import passed_on
 from workbench.base.errors import ServiceUnavailable
-from workbench.base.files import keep, kept, private_folder
 from workbench.base.settings import PROJECT, Settings
-from workbench.services import locks
+from workbench.services import file_locks
 from workbench.services.components import services_of
-from workbench.services.identity import identity_of
+from workbench.services.home_identity import identity_of
 from workbench.services.log_files import open_log
 from workbench.services.service_file import has_keeper
 
@@ -76,7 +76,7 @@ def look(settings: Settings) -> GroupState | None:
     if not (folder / LOCK).exists():
         return None
     identity_of(settings.home)
-    if not locks.is_locked(folder / LOCK):
+    if not file_locks.is_locked(folder / LOCK):
         return None
     return _read(folder)
 
@@ -87,7 +87,7 @@ def start(settings: Settings, tell: Callable[[GroupState], None]) -> GroupState:
     Raises `ServiceUnavailable` with the reason when something does not come up; nothing is left running then.
     """
     folder, known = group_folder(settings), None
-    process = None if locks.is_locked(folder / LOCK) else _spawn(settings, folder)
+    process = None if file_locks.is_locked(folder / LOCK) else _spawn(settings, folder)
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         state = _read(folder)
@@ -95,7 +95,7 @@ def start(settings: Settings, tell: Callable[[GroupState], None]) -> GroupState:
             tell(known := state)
         if state is not None and state.phase == UP:
             return state
-        if not locks.is_locked(folder / LOCK) and (process is None or process.poll() is not None):
+        if not file_locks.is_locked(folder / LOCK) and (process is None or process.poll() is not None):
             raise ServiceUnavailable(state.error if state and state.error else f"not up; see {log_of(settings)}")
         time.sleep(_PAUSE)
     raise ServiceUnavailable(f"not up after {_START_SECONDS:g} s; see {log_of(settings)}, `workbench down` ends it")
@@ -108,9 +108,9 @@ def stop(settings: Settings) -> bool:
     if state is None:
         return False
     _signal(state.pid, signal.SIGTERM)
-    if not _until(lambda: not locks.is_locked(folder / LOCK), _STOP_SECONDS):
+    if not _until(lambda: not file_locks.is_locked(folder / LOCK), _STOP_SECONDS):
         _signal(state.pid, signal.SIGKILL)
-        _until(lambda: not locks.is_locked(folder / LOCK), _STOP_SECONDS)
+        _until(lambda: not file_locks.is_locked(folder / LOCK), _STOP_SECONDS)
     _until(lambda: not services_left(settings), _SERVICES_SECONDS)
     return True
 

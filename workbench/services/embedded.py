@@ -13,8 +13,8 @@ from pathlib import Path
 
 from workbench.base.environment import passed_on
 from workbench.base.errors import ServiceUnavailable
-from workbench.services import locks
-from workbench.services.identity import identity_of
+from workbench.services import file_locks
+from workbench.services.home_identity import identity_of
 from workbench.services.service_file import (
     LOG,
     START_LOCK,
@@ -41,11 +41,11 @@ def held(name: str, home: Path, given_up: threading.Event | None = None) -> Iter
     """
     folder = service_folder(home, name)
     identity_of(home)
-    users = locks.open_lock(folder / USERS_LOCK)
+    users = file_locks.open_lock(folder / USERS_LOCK)
     try:
         yield _join(name, folder, users, given_up or threading.Event())
     finally:
-        locks.release(users)
+        file_locks.release(users)
 
 
 @contextmanager
@@ -56,18 +56,18 @@ def held_if_live(name: str, home: Path) -> Iterator[State | None]:
         yield None
         return
     identity_of(home)
-    users = locks.open_lock(folder / USERS_LOCK)
+    users = file_locks.open_lock(folder / USERS_LOCK)
     try:
-        yield read_live_state(folder) if locks.try_lock(users, locks.SHARED) else None
+        yield read_live_state(folder) if file_locks.try_lock(users, file_locks.SHARED) else None
     finally:
-        locks.release(users)
+        file_locks.release(users)
 
 
 def _join(name: str, folder: Path, users: int, given_up: threading.Event) -> State:
     """Become a user. Newcomers come in one by one, and none before a keeper that is stopping has gone."""
     try:
-        with locks.locked(folder / START_LOCK, locks.EXCLUSIVE, _WAIT_SECONDS):
-            if not locks.wait_for_lock(users, locks.SHARED, _WAIT_SECONDS):
+        with file_locks.locked(folder / START_LOCK, file_locks.EXCLUSIVE, _WAIT_SECONDS):
+            if not file_locks.wait_for_lock(users, file_locks.SHARED, _WAIT_SECONDS):
                 raise ServiceUnavailable(f"{name}: the one before does not stop; see {folder / LOG}")
             return _live_or_started(name, folder, given_up)
     except TimeoutError as error:

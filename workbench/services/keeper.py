@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from workbench.services import locks, processes
+from workbench.services import file_locks, processes
 from workbench.services.log_files import keep_small
 from workbench.services.service import Kind, Service
 from workbench.services.service_file import KEEPER_LOCK, LOG, STATE, USERS_LOCK, State
@@ -59,7 +59,7 @@ class Keeper:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._users = locks.open_lock(folder / USERS_LOCK)
+        self._users = file_locks.open_lock(folder / USERS_LOCK)
 
     def keep(self, kind: Kind) -> None:
         """Run the service from start to end; the state file tells the users what became of it."""
@@ -124,7 +124,7 @@ class Keeper:
 
     def _check_users(self) -> None:
         """Raise `Abandoned` when no user is left; from then on none can come until this process has ended."""
-        if locks.try_lock(self._users, locks.EXCLUSIVE):
+        if file_locks.try_lock(self._users, file_locks.EXCLUSIVE):
             raise Abandoned
 
 
@@ -134,10 +134,10 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 def _detach(folder: Path) -> None:
     """Leave the parent's session; the parent returns once the lock that says a keeper lives is taken."""
-    keeper_lock = locks.open_lock(folder / KEEPER_LOCK)
-    if not locks.wait_for_lock(keeper_lock, locks.EXCLUSIVE, _LOCK_SECONDS):
+    keeper_lock = file_locks.open_lock(folder / KEEPER_LOCK)
+    if not file_locks.wait_for_lock(keeper_lock, file_locks.EXCLUSIVE, _LOCK_SECONDS):
         raise SystemExit(f"{folder}: another keeper does not end")
-    locks.survive_fork(keeper_lock)
+    file_locks.survive_fork(keeper_lock)
     if os.fork():
         os._exit(0)
     os.setsid()

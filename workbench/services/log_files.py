@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from workbench.base.files import private_folder
+from workbench.base.durable_files import private_folder
 
 LOG_BYTES = 10 * (1 << 20)
 

@@ -16,7 +16,7 @@ from workbench.base.connection_uri import CLIENT_CHECK, place_of, shown
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
 from workbench.base.redaction import redacted
 from workbench.base.settings import Settings
-from workbench.services import embedded, machine
+from workbench.services import embedded, machine_requirements
 
 log = logging.getLogger(__name__)
 OLDEST, NEWEST = 15, 18
@@ -37,7 +37,7 @@ def held(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield checked(settings.database_url.get_secret_value())
         return
-    machine.check_user("PostgreSQL", "DATABASE_URL")
+    machine_requirements.check_user("PostgreSQL", "DATABASE_URL")
     connection_uri.forget_variables(os.environ, passing=frozenset({"PGAPPNAME"}))
     with embedded.held("postgres", settings.home) as state:
         yield checked(str(state.url))

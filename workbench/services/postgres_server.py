@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import shutil
 import signal
+import stat
 import subprocess
+import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,11 +22,11 @@ import psycopg2
 from psycopg2 import sql
 
 from workbench.base.connection_uri import DEFAULT_PORT, forget_variables
-from workbench.base.files import keep, sync
+from workbench.base.durable_files import keep, sync
 from workbench.services import processes
-from workbench.services.postgres_sockets import SOCKET_NAME, remove_socket_folder, socket_folder
-from workbench.services.postgres_user import give, server_user, share_with
+from workbench.services.home_identity import identity_of
 from workbench.services.service import Kind, Service
+from workbench.services.temporary_folders import kept_temporary_folder
 
 DATABASE = "workbench"
 ROLE = "workbench"
@@ -45,6 +50,13 @@ _SETTINGS = {
     "log_statement": "none",
     "log_min_error_statement": "panic",
 }
+_NAME = "workbench-pg"
+_SEARCH = stat.S_IXOTH
+SOCKET_NAME = f".s.PGSQL.{DEFAULT_PORT}"
+_FILES = (SOCKET_NAME, f"{SOCKET_NAME}.lock")
+_SOCKET_PATH_BYTES = 107
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+_LONGEST_TEMPORARY = 60
 
 
 def programs() -> Path:
@@ -169,3 +181,81 @@ def _processes_in(data: Path) -> list[psutil.Process]:
 
 
 POSTGRES = Kind(prepare=prepare, start_seconds=120, revivals=1000)
+
+
+def server_user() -> int | None:
+    """Return the user id the server runs under; None: ours, we are not root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(_NAME).pw_uid
+    except KeyError:
+        return _new_user()
+
+
+def _new_user() -> int:
+    """Add the user; where users cannot be added, the one that owns nothing has to do."""
+    useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if useradd is not None:
+        command = [useradd, "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", _NAME]
+        subprocess.run(command, check=False)
+    try:
+        return pwd.getpwnam(_NAME).pw_uid
+    except KeyError:
+        return pwd.getpwnam("nobody").pw_uid
+
+
+def give(path: Path, user: int | None) -> None:
+    """Make that user the owner."""
+    if user is not None:
+        os.chown(path, user, pwd.getpwuid(user).pw_gid)
+
+
+def share_with(user: int | None, *folders: Path) -> None:
+    """Let that user walk through to these folders: others may pass, not list, what lies above them."""
+    if user is None:
+        return
+    for folder in folders:
+        for path in (folder, *folder.parents):
+            mode = path.stat().st_mode
+            if not mode & _SEARCH:
+                path.chmod(mode | _SEARCH)
+
+
+def socket_folder(folder: Path, user: int | None) -> Path:
+    """Return a private folder without a socket whose path is short and plain enough for the kernel and for libpq.
+
+    It is the same as before if it can be had: users wait for the server there. `folder` is the service's,
+    WORKBENCH_HOME/services/postgres; `user` is the server's, None: ours.
+    """
+    near = folder / "socket"
+    fits = _PLAIN_PATH.fullmatch(str(near)) and len(os.fsencode(near / SOCKET_NAME)) <= _SOCKET_PATH_BYTES
+    sockets = _made(near) if fits else _temporary(identity_of(folder.parents[1]), user)
+    _remove_files(sockets)
+    give(sockets, user)
+    return sockets
+
+
+def remove_socket_folder(sockets: Path) -> None:
+    """Remove what the server has left, and the folder if nothing else lies there."""
+    _remove_files(sockets)
+    with suppress(OSError):
+        sockets.rmdir()
+
+
+def _made(near: Path) -> Path:
+    near.mkdir(mode=0o700, exist_ok=True)
+    return near
+
+
+def _temporary(home_id: str, user: int | None) -> Path:
+    base = Path(tempfile.gettempdir())
+    if len(str(base)) > _LONGEST_TEMPORARY or not _PLAIN_PATH.fullmatch(str(base)):
+        base = Path("/tmp")
+    return kept_temporary_folder(base, f"workbench-{home_id}-", user)
+
+
+def _remove_files(sockets: Path) -> None:
+    for name in _FILES:
+        with suppress(FileNotFoundError):
+            (sockets / name).unlink()

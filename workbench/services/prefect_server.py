@@ -14,15 +14,15 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from workbench.base.files import keep, private_folder, sync
+from workbench.base.durable_files import keep, private_folder, sync
 from workbench.base.settings import PROJECT
-from workbench.services import locks, processes
+from workbench.services import file_locks, processes
 from workbench.services.service import Kind, Service
 from workbench.services.service_file import PORT
 
 log = logging.getLogger(__name__)
 _STORE, _UNFINISHED = "prefect.db", "first-migration"
-_APP = "workbench.prefect.app:create_app"
+_APP = "workbench.prefect.server_app:create_app"
 _MIGRATION_SECONDS = 120.0
 _QUIET = {
     "PREFECT__SERVER_FINAL": "1",
@@ -39,7 +39,7 @@ def prepare(folder: Path, full: bool) -> Service:
     """Say how a server is started. Until it is ready no other of this store is, for both would migrate it."""
     store = private_folder(folder.parent / "prefect" / "store")
     migration = ExitStack()
-    migration.enter_context(locks.locked(store / "migration.lock", locks.EXCLUSIVE, _MIGRATION_SECONDS))
+    migration.enter_context(file_locks.locked(store / "migration.lock", file_locks.EXCLUSIVE, _MIGRATION_SECONDS))
     _begin_store(store)
     shutil.rmtree(folder / "ui", ignore_errors=True)  # Prefect's copy of its page, unsynced: a power loss empties files
     port = processes.same_port(folder / PORT)  # clients and bookmarks outlive a restart

@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 
+from workbench.base.durable_files import keep, kept
 from workbench.base.environment import passed_on
-from workbench.base.files import keep, kept
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _PR_SET_PDEATHSIG = 1

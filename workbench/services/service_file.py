@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from workbench.base.durable_files import keep, kept, private_folder
 from workbench.base.errors import InvalidSetting
-from workbench.base.files import keep, kept, private_folder
-from workbench.services.locks import is_locked
+from workbench.services.file_locks import is_locked
 from workbench.services.processes import is_alive
 
 STATE = "state.json"

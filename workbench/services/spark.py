@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from workbench.base.environment import passed_on
 from workbench.base.errors import ServiceUnavailable
 from workbench.base.settings import Settings
-from workbench.services import embedded, machine
+from workbench.services import embedded, machine_requirements, spark
 from workbench.services.processes import accepts_connections
 
 _PORT = 15002
+_SECONDS = 30.0
 
 
 @contextmanager
@@ -32,9 +37,9 @@ def held(settings: Settings, given_up: threading.Event | None = None) -> Iterato
 def check_machine(settings: Settings) -> None:
     """Raise `InvalidSetting` when the embedded server, if it is wanted, could not run on this machine."""
     if settings.spark_remote is None:
-        machine.check_user("Spark", "SPARK_REMOTE")
-        machine.check_open_files("Spark", "SPARK_REMOTE")
-        machine.check_libraries(settings.home, "Spark", "SPARK_REMOTE")
+        machine_requirements.check_user("Spark", "SPARK_REMOTE")
+        machine_requirements.check_open_files("Spark", "SPARK_REMOTE")
+        machine_requirements.check_libraries(settings.home, "Spark", "SPARK_REMOTE")
 
 
 def checked(url: str) -> str:
@@ -49,3 +54,37 @@ def place_of(url: str) -> tuple[str, int]:
     """Return host and port of a Spark Connect URL."""
     parts = urlsplit(url)
     return parts.hostname or "localhost", parts.port or _PORT
+
+
+def check_query(url: str) -> None:
+    """Raise `ServiceUnavailable` when no answer comes within half a minute; its message holds no token."""
+    place, environment = "{}:{}".format(*spark.place_of(url)), passed_on(os.environ) | {"SPARK_REMOTE": url}
+    command = [sys.executable, "-P", "-W", "ignore", "-m", __name__]
+    advice = "see the server's log, or mend SPARK_REMOTE"
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ServiceUnavailable(f"Spark at {place}: no query is answered within {_SECONDS:g} s; {advice}") from None
+    if done.returncode:
+        raise ServiceUnavailable(f"Spark at {place}: {done.stdout.strip() or 'a query fails'}; {advice}")
+
+
+def main(url: str) -> None:
+    """Ask, and print in one line why there is no answer."""
+    from pyspark.sql.connect.session import SparkSession
+
+    from workbench.base.error_text import one_line
+
+    try:
+        session = SparkSession.builder.remote(url).create()
+        session.sql("select 1").collect()
+        session.stop()
+    except Exception as error:  # noqa: BLE001  whatever the client raises is the finding
+        print(one_line(error))
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main(os.environ["SPARK_REMOTE"])

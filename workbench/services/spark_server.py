@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from workbench.services import machine, processes
-from workbench.services.identity import identity_of
+from workbench.services import machine_requirements, processes
+from workbench.services.home_identity import identity_of
 from workbench.services.java import Java, find_java
 from workbench.services.service import Kind, Service
-from workbench.services.temporary import kept_temporary_folder
+from workbench.services.temporary_folders import kept_temporary_folder
 
 _MAIN = "org.apache.spark.sql.connect.service.SparkConnectServer"
 _GIBI = 1 << 30
@@ -62,7 +62,7 @@ def prepare(folder: Path) -> Service:
 
 def _library_folder(scratch: Path, home_id: str) -> Path:
     """Return the folder that the JVM unpacks native libraries into: `scratch`, unless its mount is noexec."""
-    base = machine.library_base(scratch)
+    base = machine_requirements.library_base(scratch)
     if base is None:
         raise RuntimeError(f"{scratch} and the folders for temporary files are mounted with noexec")
     return scratch if base == scratch else kept_temporary_folder(base, f"workbench-java-{home_id}-")

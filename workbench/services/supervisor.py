@@ -20,7 +20,7 @@ from types import FrameType
 from workbench.base import logs
 from workbench.base.errors import ServiceUnavailable, WorkbenchError
 from workbench.base.settings import Settings, load_settings
-from workbench.services import locks
+from workbench.services import file_locks
 from workbench.services.components import Child, Component, HeldService, children_of, services_of
 from workbench.services.daemon import (
     ENDING,
@@ -195,8 +195,8 @@ def main() -> None:
     """Become the supervisor of this WORKBENCH_HOME; end at once when there is one."""
     settings = load_settings()
     logs.configure(settings, verbose=True)
-    lock = locks.open_lock(group_folder(settings) / LOCK)
-    if not locks.wait_for_lock(lock, locks.EXCLUSIVE, _LOCK_SECONDS):
+    lock = file_locks.open_lock(group_folder(settings) / LOCK)
+    if not file_locks.wait_for_lock(lock, file_locks.EXCLUSIVE, _LOCK_SECONDS):
         return
     for number in _SIGNALS:
         signal.signal(number, _leave)

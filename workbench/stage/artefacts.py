@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from workbench.base.durable_files import made_folder, written_whole
 from workbench.base.errors import ManifestBroken
-from workbench.base.files import made_folder, written_whole
 from workbench.base.run_id import checked_run_id
 from workbench.stage.pipeline import STAGE_NAMES, StageName
 

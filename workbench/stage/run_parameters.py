@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, create_model
 
 from workbench.base.errors import InvalidPipeline
-from workbench.stage.parameters import InputFile, ReferenceTime, StageParameters, counted_in
+from workbench.stage.parameter_types import InputFile, ReferenceTime, StageParameters, counted_in
 from workbench.stage.pipeline import FILE, STAGES, Stage, StageName
 
 

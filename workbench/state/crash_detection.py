@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Engine, func, or_, select, update
 
 from workbench.state.database import was_away
-from workbench.state.endings import end_running_stages
+from workbench.state.end_times import end_running_stages
 from workbench.state.events import Event, EventType, append
 from workbench.state.models import Pipeline
 from workbench.state.states import ALIVE, RunStatus

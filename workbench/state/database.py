@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from workbench.base.connection_uri import DEFAULT_PORT, parameters_of, shown
 from workbench.base.errors import MigrationNeeded, NoRunYet, ServiceUnavailable, WorkbenchError
-from workbench.state.db_errors import in_one_line
+from workbench.services.database_errors import in_one_line
 from workbench.state.migration import Tables, compared, migrate
 
 Given = ParamSpec("Given")

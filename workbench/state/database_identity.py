@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
-from workbench.base.files import written_whole
+from workbench.base.durable_files import written_whole
 from workbench.stage.artefacts import IDENTITY, RunFolder
 
 _MAY_ASK = text("select has_function_privilege('pg_control_system()', 'execute')")

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, update
 from sqlalchemy.exc import DBAPIError
 
 from workbench.base.errors import LeaseLost
-from workbench.state.endings import RUN_ENDS, end_running_stages
+from workbench.state.end_times import RUN_ENDS, end_running_stages
 from workbench.state.events import Event, EventType, append
 from workbench.state.models import Pipeline
 from workbench.state.run_queue import cancel_waiting

@@ -20,7 +20,7 @@ from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.stage.run_parameters import RunParameters
 from workbench.state.counts import NEXT_ATTEMPT, pending_stage, result_of, sum_up_counts
 from workbench.state.database import patient
-from workbench.state.endings import RUN_ENDS, STAGE_ENDS, end_running_stages
+from workbench.state.end_times import RUN_ENDS, STAGE_ENDS, end_running_stages
 from workbench.state.events import Event, EventType, append, is_written
 from workbench.state.failpoints import reach
 from workbench.state.models import Pipeline, PipelineStage

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
 from workbench.base.errors import IllegalTransition
 from workbench.base.run_id import checked_run_id
@@ -20,11 +21,10 @@ from workbench.state.events import event_document
 from workbench.state.run_document import run_document
 from workbench.state.states import RunStatus
 from workbench.web import schemas
-from workbench.web.channels import EVENTS
+from workbench.web.channels import EVENTS, Stream, wants_stream
 from workbench.web.dependencies import Context, InContext, RunId, context_of
-from workbench.web.form import with_readable_input
 from workbench.web.problems import FieldProblem, FieldsRefused, problem_responses
-from workbench.web.stream import Stream, wants_stream
+from workbench.web.run_form import with_readable_input
 
 BASE = "/api/v1"
 _PAGE = 500
@@ -33,6 +33,9 @@ IdempotencyKey = Annotated[
     str | None,
     Header(pattern=r"^[\x21-\x7e]{1,200}$", description="repeats of a request with the same key make one run"),
 ]
+router = APIRouter(prefix=BASE, responses=problem_responses(401, 403, 404, 422, 503))
+health_router = APIRouter(prefix=BASE, tags=["health"])
+_OK = "ok"
 
 
 def meant(request: Request) -> None:
@@ -45,7 +48,6 @@ def meant(request: Request) -> None:
         raise HTTPException(415, "send application/json")
 
 
-router = APIRouter(prefix=BASE, responses=problem_responses(401, 403, 404, 422, 503))
 _changes = APIRouter(dependencies=[Depends(meant)], responses=problem_responses(400, 409, 413, 415, 429))
 
 
@@ -170,3 +172,31 @@ def _accepted(pipeline_id: str) -> schemas.RunAccepted:
 
 
 router.include_router(_changes)
+
+
+@health_router.get("/health")
+def health() -> schemas.Health:
+    """Tell that the page answers."""
+    return schemas.Health(status=_OK)
+
+
+@health_router.get("/ready", responses={503: {"model": schemas.Health, "description": "something is missing"}})
+def ready(context: InContext, response: Response) -> schemas.Health:
+    """Tell whether runs can be shown, followed and started; 503 when one of these cannot be done."""
+    checks = {
+        "database": _database(context),
+        "live": _OK if context.live.connected.is_set() else "no connection to be notified by",
+        "starting": context.trouble() or _OK,
+    }
+    fine = all(each == _OK for each in checks.values())
+    response.status_code = 200 if fine else 503
+    return schemas.Health(status=_OK if fine else "degraded", checks=checks)
+
+
+def _database(context: Context) -> str:
+    try:
+        with context.engine.connect() as connection:
+            connection.execute(text("select 1"))
+    except SQLAlchemyError as error:
+        return f"cannot be reached ({type(error).__name__})"
+    return _OK

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import STAGE_NAMES, StageName
-from workbench.web import files, schemas
+from workbench.web import run_files, schemas
 from workbench.web.api import BASE
 from workbench.web.dependencies import Context, InContext, RunId, Stage
 from workbench.web.problems import problem_responses
@@ -40,7 +40,7 @@ def list_files(context: InContext, pipeline_id: RunId) -> schemas.FilesPage:
     folder = RunFolder(context.settings.home, pipeline_id)
     for stage in STAGE_NAMES:
         href = f"{BASE}/runs/{pipeline_id}/stages/{stage}"
-        left = files.stage_files(folder, stage, files.stage_row(context.engine, pipeline_id, stage))
+        left = run_files.stage_files(folder, stage, run_files.stage_row(context.engine, pipeline_id, stage))
         page.artefacts += [
             schemas.ArtefactEntry(
                 stage=stage,
@@ -62,9 +62,9 @@ def _entry(stage: StageName, attempt: int, href: str) -> schemas.FileEntry:
 @router.get("/runs/{pipeline_id}/stages/{stage}/report", response_class=FileResponse, responses=_file("text/html"))
 def report(context: InContext, pipeline_id: RunId, stage: Stage, attempt: Attempt = None) -> FileResponse:
     """Show the report of a stage's attempt: its scripts run apart from this page and reach no network."""
-    number = files.newest(_left(context, pipeline_id, stage).reports, attempt)
+    number = run_files.newest(_left(context, pipeline_id, stage).reports, attempt)
     folder = RunFolder(context.settings.home, pipeline_id)
-    path = files.own_file(folder, stage, files.report_path(folder, stage, number))
+    path = run_files.own_file(folder, stage, run_files.report_path(folder, stage, number))
     return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": _SANDBOX})
 
 
@@ -75,16 +75,16 @@ def linked_report(context: InContext, pipeline_id: RunId, folder: str, name: str
     stage = next((each for each in STAGE_NAMES if run.stage(each).name == folder), None)
     if stage is None:
         raise HTTPException(404, "no stage has such a folder")
-    known = {files.report_path(run, stage, each).stem: each for each in _left(context, pipeline_id, stage).reports}
+    known = {run_files.report_path(run, stage, each).stem: each for each in _left(context, pipeline_id, stage).reports}
     return report(context, pipeline_id, stage, known.get(name, 0))
 
 
 @router.get("/runs/{pipeline_id}/stages/{stage}/notebook", response_class=FileResponse, responses=_file(_DATA))
 def notebook(context: InContext, pipeline_id: RunId, stage: Stage, attempt: Attempt = None) -> FileResponse:
     """Download the executed notebook of a stage's attempt."""
-    number = files.newest(_left(context, pipeline_id, stage).notebooks, attempt)
+    number = run_files.newest(_left(context, pipeline_id, stage).notebooks, attempt)
     folder = RunFolder(context.settings.home, pipeline_id)
-    path = files.own_file(folder, stage, files.notebook_path(folder, stage, number))
+    path = run_files.own_file(folder, stage, run_files.notebook_path(folder, stage, number))
     return _download(path, f"{pipeline_id}_{stage}_{path.name}")
 
 
@@ -94,12 +94,12 @@ def notebook(context: InContext, pipeline_id: RunId, stage: Stage, attempt: Atte
 def artefact(context: InContext, pipeline_id: RunId, stage: Stage, name: str) -> FileResponse:
     """Download an artefact by the name its manifest gives it; ranges are served."""
     folder = RunFolder(context.settings.home, pipeline_id)
-    return _download(files.artefact_path(context.engine, folder, stage, name))
+    return _download(run_files.artefact_path(context.engine, folder, stage, name))
 
 
-def _left(context: Context, pipeline_id: str, stage: StageName) -> files.StageFiles:
-    row = files.stage_row(context.engine, pipeline_id, stage)
-    return files.stage_files(RunFolder(context.settings.home, pipeline_id), stage, row)
+def _left(context: Context, pipeline_id: str, stage: StageName) -> run_files.StageFiles:
+    row = run_files.stage_row(context.engine, pipeline_id, stage)
+    return run_files.stage_files(RunFolder(context.settings.home, pipeline_id), stage, row)
 
 
 def _download(path: Path, name: str | None = None) -> FileResponse:

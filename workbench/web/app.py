@@ -17,12 +17,11 @@ from workbench.base.settings import Settings
 from workbench.notebook.report import COLOURS
 from workbench.run.crash_recovery import look_after
 from workbench.run.publisher import publish_due
-from workbench.web import api, api_files, api_health, pages, pages_changes
-from workbench.web.actions import Actions
+from workbench.web import api, api_files, pages, pages_changes
 from workbench.web.auth import Access
 from workbench.web.broadcaster import Live
 from workbench.web.channels import topic_maker
-from workbench.web.dependencies import Context
+from workbench.web.dependencies import Actions, Context
 from workbench.web.limits import BodyLimit
 from workbench.web.middleware import Gate
 from workbench.web.problems import Problem, add_handlers
@@ -47,7 +46,7 @@ def create_app(settings: Settings, engine: Engine, actions: Actions) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
-    for router in (api.router, api_files.router, api_health.health_router, pages.router, pages_changes.router):
+    for router in (api.router, api_files.router, api.health_router, pages.router, pages_changes.router):
         app.include_router(router)
     _add_static(app)
     _add_description(app)

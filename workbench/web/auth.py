@@ -17,9 +17,9 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from workbench.base.files import keep, kept, private_folder
+from workbench.base.durable_files import keep, kept, private_folder
 from workbench.base.settings import SHORTEST_TOKEN, Settings
-from workbench.services import locks
+from workbench.services import file_locks
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HTTP_PORT = 80  # browsers leave it out
@@ -119,7 +119,7 @@ class Access:
 def kept_token(path: Path) -> str:
     """Return the token in this file; makes both when there is none that can be read. Two that begin at once agree."""
     private_folder(path.parent)
-    with locks.locked(path.with_name(f"{path.name}.lock"), locks.EXCLUSIVE, _LOCK_SECONDS):
+    with file_locks.locked(path.with_name(f"{path.name}.lock"), file_locks.EXCLUSIVE, _LOCK_SECONDS):
         token = kept(path, _token)
         if token is None:
             token = secrets.token_urlsafe(32)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from fastapi import Request
 from sqlalchemy import Engine
-from sse_starlette import ServerSentEvent
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from workbench.base.errors import UnknownRun
 from workbench.state import queries
@@ -18,6 +20,9 @@ from workbench.web.broadcaster import Topic, Watcher
 
 EVENTS, PAGE = "events", "page"
 Render = Callable[[Engine, str], Mapping[str, str]]
+_PING_SECONDS = 15
+_SEND_SECONDS = 30.0
+_RETRY = b"retry: 1000\r\n\r\n"
 
 
 @dataclass
@@ -97,3 +102,22 @@ def to_text(document: Any) -> str:
 
 def _parts(parts: Mapping[str, str]) -> bytes:
     return ServerSentEvent(to_text(dict(parts)), event="parts").encode()
+
+
+class Stream(EventSourceResponse):
+    """Messages that are encoded already. Whoever takes none for half a minute is let go, and comes again."""
+
+    def __init__(self, messages: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(_with_retry(messages), ping=_PING_SECONDS, send_timeout=_SEND_SECONDS)
+
+
+async def _with_retry(messages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    yield _RETRY
+    async with aclosing(messages):
+        async for message in messages:
+            yield message
+
+
+def wants_stream(request: Request) -> bool:
+    """Tell whether the client asks for a stream, as browsers' EventSource does."""
+    return "text/event-stream" in request.headers.get("accept", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from workbench.base.errors import WorkbenchError
 from workbench.base.run_id import checked_run_id
 from workbench.base.settings import Settings
 from workbench.stage.pipeline import STAGE_NAMES, StageName
-from workbench.web.actions import Actions
+from workbench.stage.run_parameters import RunParameters
 from workbench.web.auth import Access
 from workbench.web.broadcaster import Live
 from workbench.web.limits import TokenBucket
@@ -74,3 +75,29 @@ def _stage_name(
 InContext = Annotated[Context, Depends(context_of)]
 RunId = Annotated[str, Depends(_run_id)]
 Stage = Annotated[StageName, Depends(_stage_name)]
+
+
+def no_trouble() -> str | None:
+    """Say that nothing keeps new runs from being worked."""
+    return None
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Each may block for seconds and is called in a thread. An action of None is not offered.
+
+    `trigger(parameters, idempotency_key)`: records a pending run, commits, asks for it to be worked, returns its id; a
+        known key returns its run. Raises `ServiceUnavailable`, and then has left nothing behind.
+    `cancel(pipeline_id)`: asks the owner to stop; False when the run has ended already.
+    `resume(pipeline_id, from_stage)`: has the run worked again, from that stage or from the first that does not verify.
+        Raises `IllegalTransition`, `ServiceUnavailable`.
+    `open_failure(pipeline_id, stage)`: copies the stage's notebook to step through it, and returns where a running
+        JupyterLab shows the copy, None when none runs.
+    `trouble()`: says in one sentence what keeps new runs from being worked, None when nothing does.
+    """
+
+    trigger: Callable[[RunParameters, str | None], str]
+    cancel: Callable[[str], bool]
+    resume: Callable[[str, StageName | None], object] | None = None
+    open_failure: Callable[[str, StageName], str | None] | None = None
+    trouble: Callable[[], str | None] = no_trouble

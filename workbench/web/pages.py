@@ -11,20 +11,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from workbench.base.run_id import checked_run_id
-from workbench.charts.runs import errors_of_runs, records_of_runs, runs_and_success, stage_times
+from workbench.charts.figures import errors_of_runs, records_of_runs, runs_and_success, stage_times
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import StageName, stage_named
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.states import RunStatus
-from workbench.web import files
+from workbench.web import run_files
 from workbench.web.api import compared
-from workbench.web.channels import PAGE
+from workbench.web.channels import PAGE, Stream
 from workbench.web.dependencies import Context, InContext, RunId, Stage
-from workbench.web.form import form_groups
-from workbench.web.outputs import output_cells
-from workbench.web.stream import Stream
-from workbench.web.views import run_view
+from workbench.web.run_files import output_cells
+from workbench.web.run_form import form_groups
+from workbench.web.run_view import run_view
 
 _PAGE_LENGTH = 25
 _DRAWN = 60
@@ -111,9 +110,9 @@ def stage(
     attempt: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
 ) -> HTMLResponse:
     """Show what a stage's notebook shows so far."""
-    row = files.stage_row(context.engine, pipeline_id, stage)
+    row = run_files.stage_row(context.engine, pipeline_id, stage)
     folder = RunFolder(context.settings.home, pipeline_id)
-    left = files.stage_files(folder, stage, row)
+    left = run_files.stage_files(folder, stage, row)
     values = {
         "pipeline_id": pipeline_id,
         "stage": stage,
@@ -128,11 +127,11 @@ def stage(
 
 def _cells(context: Context, pipeline_id: str, stage: StageName, attempt: int) -> list[Any]:
     folder = RunFolder(context.settings.home, pipeline_id)
-    path = files.notebook_path(folder, stage, attempt)
+    path = run_files.notebook_path(folder, stage, attempt)
     if not path.exists():
         return []
     try:
-        return list(output_cells(files.own_file(folder, stage, path)))
+        return list(output_cells(run_files.own_file(folder, stage, path)))
     except (OSError, ValueError) as error:
         raise HTTPException(404, f"the executed notebook cannot be read ({type(error).__name__})") from error
 

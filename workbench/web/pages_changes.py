@@ -18,9 +18,9 @@ from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.web.api import cancelled, started
 from workbench.web.dependencies import InContext, RunId, Stage, context_of
-from workbench.web.form import refusals, with_readable_input
 from workbench.web.middleware import session_cookie
 from workbench.web.pages import start_page
+from workbench.web.run_form import refusals, with_readable_input
 
 _OWN = ("form_token", "idempotency_key")
 _SEE_OTHER = 303

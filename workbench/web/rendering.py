@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 
 from workbench.base.settings import Settings
 from workbench.stage.changed_files import changed_files_text
-from workbench.web.actions import Actions
-from workbench.web.views import run_view
+from workbench.web.dependencies import Actions
+from workbench.web.run_view import run_view
 
 _TEMPLATES = Path(__file__).with_name("templates")
 RUN_PARTS = ("headline", "stages", "counts", "files", "log")

@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
 from workbench.base.settings import Settings
-from workbench.web.actions import Actions
 from workbench.web.app import create_app
 from workbench.web.auth import in_address, is_loopback
+from workbench.web.dependencies import Actions
 
 _STOP_SECONDS = 5
 

@@ -29,7 +29,7 @@ from workbench.stage.run_parameters import RunParameters
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from workbench.cli.component_checks import Check
+    from workbench.cli.doctor import Check
 
 log = logging.getLogger(__name__)
 
@@ -77,16 +77,9 @@ def create_cli(
     )
     _add_run(app, start_run)
     _add_resume(app, resume_run)
-    from workbench.cli import (
-        commands_compare,
-        commands_lab,
-        commands_manage,
-        commands_page,
-        commands_read,
-        commands_services,
-    )
+    from workbench.cli import commands_lab, commands_manage, commands_page, commands_read, commands_services
 
-    for commands in (commands_read, commands_compare, commands_lab):
+    for commands in (commands_read, commands_lab):
         commands.add_commands(app)
     commands_manage.add_commands(app, check_prefect)
     commands_page.add_commands(app, serve_page)
@@ -129,7 +122,7 @@ def _with_database_in_words(app: typer.Typer) -> None:
 
         if not isinstance(error, DBAPIError):
             raise
-        from workbench.state.db_errors import as_unavailable
+        from workbench.services.database_errors import as_unavailable
 
         raise as_unavailable(error, load_settings()) from error
 
@@ -193,7 +186,7 @@ def _add_resume(app: typer.Typer, resume_run: ResumeRun) -> None:
 
 
 def _work_and_show(work: Callable[[Following], str], settings: Settings, as_json: bool) -> None:
-    from workbench.cli.live import Follower
+    from workbench.cli.live_table import Follower
 
     follower = Follower(settings, quiet=as_json)
     try:

@@ -26,7 +26,7 @@ from workbench.data.publication import (
     states_that_read,
 )
 from workbench.data.reader_views import columns_of, run_sql
-from workbench.data.schema_marker import create_schema
+from workbench.data.run_schema import create_schema
 
 log = logging.getLogger(__name__)
 _SECONDS_FOR_LOCKS = 60.0

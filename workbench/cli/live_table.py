@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from workbench.base.errors import WorkbenchError
 from workbench.base.redaction import redacted
 from workbench.base.settings import Settings
-from workbench.cli.views import count_text, run_summary, seconds_text, show_on_terminal, status_text
+from workbench.cli.text_tables import count_text, run_summary, seconds_text, show_on_terminal, status_text
 from workbench.stage.progress import RECORDS
 from workbench.state.run_document import done_of, run_document
 

@@ -19,11 +19,11 @@ import pandas as pd
 
 from workbench.base.errors import UnknownRun
 from workbench.jupyter.interactive_tracking import StageByHand
-from workbench.jupyter.kernel import KernelServices, kernel_services
+from workbench.jupyter.kernel_services import KernelServices, kernel_services
 from workbench.jupyter.progress_bar import CellProgress
 from workbench.run.completion import complete_if_done, counts_before
 from workbench.run.crash_recovery import look_after
-from workbench.run.derivation import changeable_run, effect_of
+from workbench.run.derived_runs import changeable_run, effect_of
 from workbench.run.publisher import check_readers
 from workbench.stage.artefacts import (
     Manifest,
@@ -35,7 +35,7 @@ from workbench.stage.artefacts import (
     versions,
 )
 from workbench.stage.conservation import check_borders
-from workbench.stage.parameters import StageParameters
+from workbench.stage.parameter_types import StageParameters
 from workbench.stage.pipeline import PIPELINE, STAGES, Stage, StageName, stage_before
 from workbench.stage.progress import RECORDS
 from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters

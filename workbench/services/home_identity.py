@@ -11,9 +11,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from workbench.base.durable_files import keep, kept
 from workbench.base.errors import InvalidSetting
-from workbench.base.files import keep, kept
-from workbench.services import locks
+from workbench.services import file_locks
 from workbench.services.service_file import KEEPER_LOCK, PORT, STATE
 
 IDENTITY = "identity.json"
@@ -50,7 +50,7 @@ def identity_of(home: Path) -> str:
     known = kept(file, Identity.model_validate_json)
     if known is not None and known == Identity.of(home, known.id):
         return known.id
-    with locks.locked(file.with_suffix(".lock"), locks.EXCLUSIVE, _LOCK_SECONDS):
+    with file_locks.locked(file.with_suffix(".lock"), file_locks.EXCLUSIVE, _LOCK_SECONDS):
         return _settled(home, file)
 
 

@@ -18,7 +18,7 @@ from workbench.state.events import EventType
 from workbench.state.models import PipelineEvent
 from workbench.state.run_document import done_of, run_document
 from workbench.state.states import TERMINAL, RunStatus, StageStatus
-from workbench.web.files import StageFiles, stage_files
+from workbench.web.run_files import StageFiles, stage_files
 
 _CELL = "cell."
 _LOOKS = 3

@@ -1,17 +1,42 @@
-"""Translates what PostgreSQL's two drivers raise: a lost connection is one thing, a statement that failed another."""
+"""Tells trouble with the database in one line: where it is, without a password, and what its driver says."""
 
 from __future__ import annotations
 
 import psycopg2
 from adbc_driver_manager import OperationalError as AdbcOperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from workbench.base.connection_uri import shown
 from workbench.base.error_text import one_line
 from workbench.base.errors import ServiceUnavailable, StatementFailed, WorkbenchError
 from workbench.base.redaction import redacted
+from workbench.base.settings import Settings
 
 DRIVER_ERRORS = (psycopg2.OperationalError, psycopg2.InterfaceError, AdbcOperationalError)
 _LOST = ("08", "57P")  # connection exceptions; a server that shuts down, restarts or ends sessions
 _OTHERS_IN_THE_WAY = ("40", "53300", "55P03")  # deadlocks, too many connections, locks
+
+
+def in_one_line(error: DBAPIError, place: str) -> str:
+    """Return what a person is told of this error about the database at `place`."""
+    more = "; see `workbench doctor`" if isinstance(error, OperationalError | InterfaceError) else ""
+    return redacted(f"database {place}: {reason_of(error)}{more}")
+
+
+def reason_of(error: DBAPIError) -> str:
+    """Return what the driver says, in one line."""
+    return redacted(one_line(error.orig or error))
+
+
+def place_in(settings: Settings) -> str:
+    """Return where the settings say that the database is; never its password."""
+    given = settings.database_url
+    return f"embedded in {settings.home}" if given is None else shown(given.get_secret_value())
+
+
+def as_unavailable(error: DBAPIError, settings: Settings) -> ServiceUnavailable:
+    """Return the error to raise instead of this one, for people."""
+    return ServiceUnavailable(in_one_line(error, place_in(settings)))
 
 
 def translated(error: Exception) -> WorkbenchError:

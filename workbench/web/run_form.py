@@ -10,7 +10,7 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic.fields import FieldInfo
 
 from workbench.base.errors import InvalidParameter
-from workbench.stage.parameters import readable_file
+from workbench.stage.parameter_types import readable_file
 from workbench.stage.pipeline import stage_named
 from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
 

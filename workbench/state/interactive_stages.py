@@ -15,10 +15,10 @@ from workbench.base.errors import IllegalTransition, LeaseLost
 from workbench.stage.artefacts import Manifest
 from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.state.counts import NEXT_ATTEMPT, result_of, sum_up_counts
-from workbench.state.endings import STAGE_ENDS
+from workbench.state.end_times import STAGE_ENDS
 from workbench.state.events import Event, EventType, append
 from workbench.state.models import Pipeline, PipelineStage
-from workbench.state.reopening import forget_stages
+from workbench.state.next_attempt import forget_stages
 from workbench.state.runs import OwnedRun
 from workbench.state.states import RunStatus, StageStatus
 

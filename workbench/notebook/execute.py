@@ -15,9 +15,9 @@ from typing import Any
 
 from workbench.base.redaction import keep_secrets_of
 from workbench.notebook.executed_notebook import NotebookDocument
+from workbench.notebook.execution_options import ExecutionOptions
 from workbench.notebook.injection import inject, read_notebook
 from workbench.notebook.notebook_executor import Session, run_session
-from workbench.notebook.options import ExecutionOptions
 from workbench.notebook.results import NotebookOutcome
 
 

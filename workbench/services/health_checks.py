@@ -15,7 +15,7 @@ from workbench.base.connection_uri import place_of
 from workbench.base.errors import WorkbenchError
 from workbench.base.settings import Settings
 from workbench.services import broker, java, postgres, prefect, spark
-from workbench.services.identity import identity_of
+from workbench.services.home_identity import identity_of
 from workbench.services.service_file import State, read_live_state
 
 _PYTHONS = ((3, 11), (3, 13))

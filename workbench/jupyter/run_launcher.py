@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from workbench.base.durable_files import private_folder
 from workbench.base.environment import passed_on
-from workbench.base.files import private_folder
 from workbench.base.settings import Settings
 from workbench.stage.run_parameters import RunParameters
 
