@@ -92,7 +92,7 @@ def _nursery_killed(run: StartedRun, chance: random.Random) -> None:
     _wait(run, chance)
     for process in run.processes():
         with suppress(psutil.NoSuchProcess):
-            if "nursery.py" in " ".join(process.cmdline()) and process.ppid() == run.process.pid:
+            if "kernel_forkserver" in " ".join(process.cmdline()) and process.ppid() == run.process.pid:
                 process.kill()
 
 

@@ -19,7 +19,7 @@ PIECE = 100_000
 FLOOD = f"do $$ begin for number in 1..250 loop raise log '% %', number, repeat('x', {PIECE}); end loop; end $$"
 WRITER = f"""
 import logging
-from pipeline_lib import logs
+from workbench.base import logs
 from workbench.base.settings import load_settings
 logs.configure(load_settings())
 for number in range(250):

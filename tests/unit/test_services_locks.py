@@ -57,8 +57,8 @@ def test_a_forked_child_neither_keeps_nor_drops_its_parents_lock(tmp_path: Path)
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     program = (
-        "import sys, time; from pathlib import Path; from workbench.services import locks\n"
-        "locks.try_lock(locks.open_lock(Path(sys.argv[1])), locks.EXCLUSIVE); print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from workbench.services import file_locks\n"
+        "file_locks.try_lock(file_locks.open_lock(Path(sys.argv[1])), file_locks.EXCLUSIVE); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
