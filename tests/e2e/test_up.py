@@ -129,7 +129,7 @@ def test_all_that_is_up_and_works_listens_on_loopback_only(up: Up) -> None:
 def test_what_a_program_has_logged_beyond_its_bound_is_moved_aside_while_it_is_up(up: Up, name: str) -> None:
     log = up.settings.home / "logs" / f"{name}.log"
     with log.open("ab") as flood:
-        flood.write(b"x" * LOG_BYTES)
+        flood.write(b"x" * (LOG_BYTES + 1))
     until(lambda: log.stat().st_size < LOG_BYTES, "the log is small again", 20)
     assert log.with_name(f"{name}.log.1").stat().st_size >= LOG_BYTES
 

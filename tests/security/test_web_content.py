@@ -176,17 +176,18 @@ def test_a_body_of_more_than_ten_megabytes_is_refused_announced_or_not(page: Pag
 
 
 def test_too_many_starts_are_refused_until_some_time_has_passed(page: Page, worker: Worker) -> None:
+    starts = page.app.state.context.starts
+    starts.seconds = 3_600  # however slow this machine is, no start becomes free meanwhile
     with page.entitled() as client:
         answers = [client.post("/api/v1/runs", json={"records": 1}) for _ in range(40)]
         same = client.post("/api/v1/runs", json={"records": 1}, headers={"Idempotency-Key": "late"})
-    statuses = [answer.status_code for answer in answers]
-    assert statuses[:30] == [202] * 30
-    assert 429 in statuses
-    refused = answers[statuses.index(429)]
-    assert refused.headers["content-type"] == "application/problem+json"
-    assert int(refused.headers["retry-after"]) >= 1
-    assert same.status_code == 429
-    assert len(queries.key_figures(worker.engine, 100)) == statuses.count(202)
+        starts.seconds = 0.001
+        later = client.post("/api/v1/runs", json={"records": 1})
+    assert [answer.status_code for answer in answers] == [202] * 30 + [429] * 10
+    assert answers[-1].headers["content-type"] == "application/problem+json"
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert (same.status_code, later.status_code) == (429, 202)
+    assert len(queries.key_figures(worker.engine, 100)) == 31
 
 
 @pytest.mark.parametrize("value", ["'; drop table pipelines; --", "{{ 7 * 7 }}", "${HOME}", "a\\\\b", "\N{SNOWMAN}é"])
