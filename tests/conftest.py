@@ -7,7 +7,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 HOME = "WORKBENCH_TEST_HOME"
 OWN_POSTGRES = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+_TESTS = Path(__file__).parent
+_LONGEST_FIRST = ["e2e", "faults", "security", "integration", "web", "unit", "benchmarks"]
 OWN_BROKER = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2F")
 
 
@@ -47,6 +50,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     while any(has_keeper(each) for each in folder.glob("services/*")) and time.monotonic() < patience:
         time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the folders with the longest files first, so that no worker ends alone with one; in them, random order."""
+    items.sort(key=lambda item: _LONGEST_FIRST.index(item.path.relative_to(_TESTS).parts[0]))
 
 
 @pytest.fixture(scope="session")
@@ -73,11 +82,31 @@ def server_url(settings: Settings) -> Iterator[str]:
         yield OWN_POSTGRES
 
 
-@pytest.fixture
-def database_url(server_url: str) -> Iterator[str]:
-    """A fresh database of its own for one test."""
+@pytest.fixture(scope="session")
+def drop(server_url: str) -> Iterator[Callable[[str], None]]:
+    """Drops a database while tests go on: each drop waits for a checkpoint, which takes half a second and more."""
+    drops: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as thread:
+        yield lambda name: drops.append(thread.submit(_drop, server_url, name))
+    for each in drops:
+        each.result()
+
+
+@pytest.fixture(scope="session")
+def migrated(server_url: str) -> Iterator[str]:
+    """The name of a database with the present tables; a copy of it costs half of what a migration does."""
     with fresh_database(server_url) as url:
-        yield url
+        database.connect(url).dispose()
+        yield parse_dsn(url)["dbname"]
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, server_url: str, drop: Callable[[str], None]) -> Iterator[str]:
+    """A database of its own for one test: with the present tables where the test has an engine, else an empty one."""
+    template = request.getfixturevalue("migrated") if "engine" in request.fixturenames else "template1"
+    name = _create(server_url, template)
+    yield _with_database(server_url, name)
+    drop(name)
 
 
 @pytest.fixture
@@ -91,18 +120,27 @@ def engine(database_url: str) -> Iterator[Engine]:
 @contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
     """Create a database on a server for the block; yields its URL, drops it afterwards."""
-    name = f"workbench_test_{secrets.token_hex(6)}"
-    _administer(server_url, "create database {}", name)
+    name = _create(server_url, "template1")
     try:
         yield _with_database(server_url, name)
     finally:
-        _administer(server_url, "drop database {} with (force)", name)
+        _drop(server_url, name)
 
 
-def _administer(server_url: str, statement: str, name: str) -> None:
+def _create(server_url: str, template: str) -> str:
+    name = f"workbench_test_{secrets.token_hex(6)}"
+    _administer(server_url, "create database {} template {}", name, template)
+    return name
+
+
+def _drop(server_url: str, name: str) -> None:
+    _administer(server_url, "drop database {} with (force)", name)
+
+
+def _administer(server_url: str, statement: str, *names: str) -> None:
     with closing(psycopg2.connect(server_url)) as connection:
         connection.autocommit = True
-        connection.cursor().execute(sql.SQL(statement).format(sql.Identifier(name)))
+        connection.cursor().execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def _with_database(url: str, name: str) -> str:

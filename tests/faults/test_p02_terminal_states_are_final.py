@@ -63,7 +63,7 @@ def test_of_two_reapers_and_a_late_finisher_exactly_one_decides(engine: Engine) 
             assert ends == [f"run.{row['status']}"]
             assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
             decided[row["status"]] += 1
-    assert sum(decided.values()) == ROUNDS
+    assert all(decided.values()), decided
 
 
 def test_whoever_comes_after_the_decision_changes_nothing(engine: Engine) -> None:
