@@ -58,7 +58,8 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     program = (
         "import sys, time; from pathlib import Path; from workbench.services import file_locks\n"
-        "file_locks.try_lock(file_locks.open_lock(Path(sys.argv[1])), file_locks.EXCLUSIVE); print('held', flush=True); time.sleep(60)"
+        "file_locks.try_lock(file_locks.open_lock(Path(sys.argv[1])), file_locks.EXCLUSIVE)\n"
+        "print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
