@@ -10,7 +10,8 @@ import os
 import resource
 import sys
 
-from workbench.base.environment import PROJECT, is_read_at_start, passed_on
+from workbench.base.environment import is_read_at_start, passed_on, put_project_on_path
+from workbench.base.errors import WorkbenchError
 
 _COMMAND = "flows.bootstrap"  # by name: this package does not know the flows
 _OPEN_FILES = 65_536
@@ -25,10 +26,13 @@ def main() -> None:
     os.environ.clear()
     os.environ.update(clean)
     _widen_limits()
-    if str(PROJECT) in sys.path:
-        sys.path.remove(str(PROJECT))
-    sys.path.insert(0, str(PROJECT))
-    importlib.import_module(_COMMAND).main()
+    put_project_on_path()
+    try:
+        command = importlib.import_module(_COMMAND)
+    except WorkbenchError as error:  # of pipeline.toml
+        print(f"workbench: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    command.main()
 
 
 def open_closed_streams() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.base.environment import is_read_at_start, passed_on
+from workbench.base.environment import PROJECT, is_read_at_start, passed_on
 
 SHELL = {"PATH": "/usr/bin", "HOME": "/home/me", "AWS_PROFILE": "mine", "TZ": "Asia/Kathmandu", "OMP_NUM_THREADS": "3"}
 OWN = {"DATABASE_URL": "postgresql://me@db/marts", "SPARK_REMOTE": "sc://spark", "WORKBENCH_LEASE_SECONDS": "9"}
@@ -14,10 +14,11 @@ WITHHELD = (
     "PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "SPARK_CONF_DIR", "SPARK_HOME",
     "WEB_CONCURRENCY", "_JAVA_OPTIONS",
 )  # fmt: skip
+ALWAYS = {"PYTHONUTF8": "1", "WORKBENCH_PROJECT": str(PROJECT)}
 
 
 def test_what_changes_no_component_passes_as_it_is() -> None:
-    assert passed_on(SHELL | OWN) == SHELL | OWN | {"PYTHONUTF8": "1"}
+    assert passed_on(SHELL | OWN) == SHELL | OWN | ALWAYS
 
 
 @pytest.mark.parametrize("name", WITHHELD)
@@ -33,7 +34,7 @@ def test_what_opens_a_database_passes_only_to_one_that_a_setting_names(name: str
 
 def test_what_opens_prefect_passes_only_to_one_that_a_setting_names() -> None:
     named = {"PREFECT_API_URL": "https://prefect.example/api", "PREFECT_API_KEY": "k", "PREFECT_PROFILE": "other"}
-    assert passed_on(named) == {name: named[name] for name in named if name != "PREFECT_PROFILE"} | {"PYTHONUTF8": "1"}
+    assert passed_on(named) == {name: named[name] for name in named if name != "PREFECT_PROFILE"} | ALWAYS
 
 
 @pytest.mark.parametrize(

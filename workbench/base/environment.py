@@ -1,5 +1,6 @@
-"""The environment of our processes and kernels: the shell's, without what would change how a component works.
+"""Where the project lies, and the environment of our processes and kernels.
 
+That environment is the shell's, without what would change how a component works, and it names the project.
 `passed_on` is a list of what does not pass, since notebooks may read any variable (AWS_PROFILE …). The servers of
 others (PostgreSQL, Spark, Prefect) get a list of what does: see `services.processes.plain_environment`.
 docs/components.md lists both.
@@ -9,10 +10,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+from workbench.base.errors import NoProject
+
+DECLARATION = "pipeline.toml"
+PROJECT_VARIABLE = "WORKBENCH_PROJECT"
+ENGINE = Path(__file__).resolve().parents[2]  # the folder that holds the package `workbench`
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WITHHELD_PREFIXES = (
     "DBT_", "GRPC_", "HADOOP_", "OTEL_", "PG", "PLOTLY_", "POLARS_", "PREFECT_", "PYSPARK_", "PYTHON",
@@ -42,11 +49,70 @@ _PASSED_WITH: Mapping[str, tuple[str, ...]] = {
 _READ_LATER = frozenset({"PYTHONSTARTUP", "PYTHONIOENCODING", "PYTHONBREAKPOINT"})
 
 
+def find_project(environment: Mapping[str, str]) -> Path | None:
+    """Return the project's folder, None without one.
+
+    It is WORKBENCH_PROJECT; else the nearest folder at or above the working directory that holds a pipeline.toml of
+    this user or root (another user's would run that user's code); else the checkout in which the engine lies.
+    """
+    if named := environment.get(PROJECT_VARIABLE):
+        return Path(named).expanduser().absolute()
+    if found := next((folder for folder in _above(_working_folder()) if _is_trusted(folder / DECLARATION)), None):
+        return found
+    return ENGINE if (ENGINE / DECLARATION).is_file() else None
+
+
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it has been removed
+        return None
+
+
+def _above(folder: Path | None) -> tuple[Path, ...]:
+    return (folder, *folder.parents) if folder else ()
+
+
+def _is_trusted(declaration: Path) -> bool:
+    try:
+        found = declaration.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid in (0, os.geteuid())
+
+
+_FOUND = find_project(os.environ)
+HAS_PROJECT = _FOUND is not None and (_FOUND / DECLARATION).is_file()
+PROJECT = _FOUND or ENGINE
+
+
+def check_project() -> None:
+    """Raise `NoProject` where there is none; help needs none."""
+    if HAS_PROJECT:
+        return
+    if os.environ.get(PROJECT_VARIABLE):
+        raise NoProject(f"{PROJECT_VARIABLE}: there is no {DECLARATION} in {PROJECT}; name the folder that holds it")
+    raise NoProject(
+        f"no project: {_working_folder() or 'the working directory'} and the folders above it hold no {DECLARATION} "
+        f"of yours; change to the project's folder, or set {PROJECT_VARIABLE}"
+    )
+
+
+def put_project_on_path() -> None:
+    """Let Python find the project's modules first, and the engine from wherever it was started."""
+    if str(ENGINE) not in sys.path:
+        sys.path.insert(0, str(ENGINE))
+    if str(PROJECT) in sys.path:
+        sys.path.remove(str(PROJECT))
+    sys.path.insert(0, str(PROJECT))
+
+
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the part of `environment` that our processes and kernels get: text is UTF-8, loopback has no proxy."""
+    """Return what our processes and kernels get of `environment`, with the project: text is UTF-8, loopback direct."""
     named = _named_prefixes(environment)
     kept = {name: value for name, value in environment.items() if not _is_withheld(name, named)}
-    return kept | {"PYTHONUTF8": "1"} | _person(kept) | _no_proxy(kept)
+    project = {PROJECT_VARIABLE: str(PROJECT)} if HAS_PROJECT else {}
+    return kept | project | {"PYTHONUTF8": "1"} | _person(kept) | _no_proxy(kept)
 
 
 def is_read_at_start(environment: Mapping[str, str]) -> bool:

@@ -7,6 +7,7 @@ WorkbenchError                    exit code 1, shown as one line
 │   ├── InvalidSetting            the environment or .env holds something unusable
 │   ├── MigrationNeeded           the database's tables are of an older version, and this command changes none
 │   ├── MigrationRefused          they cannot be brought up to date while runs of that version are at work
+│   ├── NoProject                 no pipeline.toml at or above the working directory
 │   ├── NotebookRefused           a notebook cannot be executed as it is
 │   ├── ReaderSchemaRefused       the schema for readers holds objects that are not ours, or may not be written
 │   ├── ResumeRefused             the run has not ended, or it is not said from which stage (an IllegalTransition, too)
@@ -67,6 +68,10 @@ class InvalidSetting(Refused):
 
 class InvalidPipeline(Refused):
     """`pipeline.toml` cannot be read as the declaration of a pipeline."""
+
+
+class NoProject(Refused):
+    """No project is found, and this command needs one; the message says where one was looked for."""
 
 
 class NotebookRefused(Refused):

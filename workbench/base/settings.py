@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from workbench.base import connection_uri
 from workbench.base.credentials import check_credentials
 from workbench.base.environment import PROJECT as PROJECT
+from workbench.base.environment import check_project
 from workbench.base.errors import InvalidSetting
 from workbench.base.redaction import keep_secrets_of
 from workbench.base.run_id import RUN_ID
@@ -89,10 +90,11 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings; raises `InvalidSetting` naming the variable, never its value.
+    """Read the settings; raises `NoProject`, or `InvalidSetting` naming the variable, never its value.
 
     A password that everybody knows is good for loopback only.
     """
+    check_project()
     try:
         settings = Settings()  # type: ignore[call-arg]  # every field has a default
     except ValidationError as error:

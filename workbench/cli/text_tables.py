@@ -11,6 +11,7 @@ from rich.text import Text
 
 from workbench.cli.output import printable
 from workbench.stage.changed_files import changed_files_text
+from workbench.stage.pipeline import PIPELINE
 
 RUN_ID_WIDTH = 22
 COLOURS = {
@@ -80,7 +81,9 @@ def stages_table(document: Mapping[str, Any]) -> Table:
     for heading in ("records", "attempts", "time"):
         table.add_column(heading, justify="right")
     for stage in document["stages"]:
-        records = max((value for name, value in stage["counts"].items() if name != "rejected"), default=None)
+        records = max(
+            (value for name, value in stage["counts"].items() if name != PIPELINE.rejects.count), default=None
+        )
         shown = count_text(records), str(stage["attempts"] or "–"), seconds_text(stage["seconds"])
         status = status_text(stage["status"]).append(" by hand" if stage["interactive"] else "", style="bright_black")
         table.add_row(stage["name"], status, *shown)
@@ -120,7 +123,7 @@ def _ledger(document: Mapping[str, Any]) -> list[Text]:
 
 
 def _rejects(document: Mapping[str, Any]) -> list[Text]:
-    rejected, file = document["records"]["rejected"], document["rejects_file"]
+    rejected, file = document["records"].get(PIPELINE.rejects.count), document["rejects_file"]
     if not rejected or not file:
         return []
     return [

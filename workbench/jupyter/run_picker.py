@@ -53,7 +53,7 @@ def _list_of(runs: list[queries.Row], without: str, namespace: MutableMapping[st
 
 
 def _words(run: queries.Row) -> str:
-    records = queries.record_counts(run["counts"])["generated"]
+    records = next(iter(queries.record_counts(run["counts"]).values()), None)
     counted = f"{records:,} records" if records is not None else "no records yet"
     status = "open, by hand" if run["status"] == "pending" else run["status"]
     origin = f", copy of {run['derived_from']}" if run["derived_from"] else ""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
-_PROJECT = str(Path(__file__).resolve().parent.parent.parent)
+_ENGINE = str(Path(__file__).resolve().parent.parent.parent)
 
 
 class Farewell:
@@ -39,11 +39,12 @@ class Farewell:
 def become_kernel(connection_file: str, owner: int, farewell: Farewell) -> None:
     """Serve as an IPython kernel on this connection file until it is shut down or process `owner` dies."""
     die_with(owner)
-    if _PROJECT in sys.path:
-        sys.path.remove(_PROJECT)
-    sys.path.insert(0, _PROJECT)
+    sys.path.insert(0, _ENGINE)
+    from workbench.base.environment import put_project_on_path
     from workbench.kernels import kernel_app
 
+    sys.path.remove(_ENGINE)
+    put_project_on_path()
     kernel_app.serve(connection_file, owner, crash_log=os.dup(2))
     farewell.is_due = True
 

@@ -17,7 +17,7 @@ from workbench.base.errors import ManifestBroken
 from workbench.run.publisher import publish_soon
 from workbench.stage.artefacts import MANIFEST, Manifest, RunFolder, versions
 from workbench.stage.conservation import check_borders
-from workbench.stage.pipeline import STAGES, StageName, stage_named
+from workbench.stage.pipeline import PIPELINE, STAGES, StageName, stage_named
 from workbench.state import queries
 from workbench.state.events import Event, EventType
 from workbench.state.publication_queue import request_publication
@@ -80,7 +80,7 @@ def announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
     data: dict[str, Any] = {
         "path": str(folder.stage(manifest.stage) / artefact.path),
         "rows": artefact.rows,
-        "rejects": manifest.counts.get("rejected"),
+        "rejects": manifest.counts.get(PIPELINE.rejects.count),
         "bytes": artefact.bytes,
         "sha256": artefact.sha256,
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from workbench.base.durable_files import keep, private_folder, sync
-from workbench.base.settings import PROJECT
+from workbench.base.environment import ENGINE
 from workbench.services import file_locks, processes
 from workbench.services.service import Kind, Service
 from workbench.services.service_file import PORT
@@ -46,7 +46,7 @@ def prepare(folder: Path, full: bool) -> Service:
     url = f"http://127.0.0.1:{port}/api"
     return Service(
         command=[
-            sys.executable, "-m", "uvicorn", "--factory", _APP, "--app-dir", str(PROJECT),
+            sys.executable, "-m", "uvicorn", "--factory", _APP, "--app-dir", str(ENGINE),
             "--host", "127.0.0.1", "--port", str(port),
             "--log-level", "warning", "--no-access-log", "--no-proxy-headers", "--timeout-graceful-shutdown", "2",
         ],

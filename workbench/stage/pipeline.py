@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from workbench.base.environment import PROJECT
+from workbench.base.environment import DECLARATION, HAS_PROJECT, PROJECT
 from workbench.base.errors import InvalidPipeline
 from workbench.stage.condition import checked_condition, holds
 
-FILE = "pipeline.toml"
+FILE = DECLARATION
 _NAME = r"^[a-z][a-z0-9_]{0,39}$"
 
 StageName: TypeAlias = str
@@ -102,6 +102,13 @@ class Publish(_Declared):
     tables: tuple[str, ...] = ()
 
 
+class Rejects(_Declared):
+    """What a run refuses of its input: the count of it, and the file in which a stage lists it."""
+
+    count: str = ""
+    file: str = ""
+
+
 class Compared(_Declared):
     """Columns whose distributions a comparison of two runs puts side by side, of what `stage` has left.
 
@@ -129,6 +136,7 @@ class Pipeline(_Declared):
     conserve: tuple[str, ...] = ()
     figures: Mapping[str, tuple[Count, ...]] = {}
     publish: Publish = Publish()
+    rejects: Rejects = Rejects()
     compare: tuple[Compared, ...] = ()
     stages: Annotated[tuple[Stage, ...], Field(alias="stage", min_length=1)]
 
@@ -158,6 +166,8 @@ class Pipeline(_Declared):
         for each in self.compare:
             if each.stage not in [stage.name for stage in self.stages]:
                 raise ValueError(f"compare, {each.table}: there is no stage {each.stage}")
+        if self.rejects.count and self.rejects.count not in known:
+            raise ValueError(f"rejects: no stage counts {self.rejects.count}")
         for equation in self.equations:
             if unknown := sorted(equation.names - known):
                 raise ValueError(f"conserve, {equation}: no stage counts {unknown[0]}")
@@ -211,7 +221,7 @@ def _in_words(problem: Mapping[str, Any]) -> str:
     return f"{' '.join(places)}: {message}" if places else message
 
 
-PIPELINE = Pipeline.read(PROJECT / FILE)
+PIPELINE = Pipeline.read(PROJECT / FILE) if HAS_PROJECT else Pipeline.model_construct(name="none", stage=())
 STAGES = PIPELINE.stages
 STAGE_NAMES = [stage.name for stage in STAGES]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, create_model
 
+from workbench.base.environment import put_project_on_path
 from workbench.base.errors import InvalidPipeline
 from workbench.stage.parameter_types import InputFile, ReferenceTime, StageParameters, counted_in
 from workbench.stage.pipeline import FILE, STAGES, Stage, StageName
@@ -51,6 +52,7 @@ def _model_of(stage: Stage) -> type[StageParameters]:
     return model
 
 
+put_project_on_path()
 STAGE_PARAMETERS: Mapping[StageName, type[StageParameters]] = {stage.name: _model_of(stage) for stage in STAGES}
 
 if TYPE_CHECKING:

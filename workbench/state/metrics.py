@@ -11,6 +11,7 @@ from typing import Any
 from datadog.dogstatsd.base import DogStatsd
 
 from workbench.stage.artefacts import Counted, Manifest
+from workbench.stage.pipeline import PIPELINE
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Metrics:
         """Send a stage's seconds, records, rejects by reason, and seconds of each dbt model."""
         counts, details = manifest.counts, manifest.details
         self.client.distribution("pipeline.stage.duration", seconds, tags=[f"stage:{stage}"])
-        records = max((value for name, value in counts.items() if name != "rejected"), default=0)
+        records = max((value for name, value in counts.items() if name != PIPELINE.rejects.count), default=0)
         self.client.increment("pipeline.records_processed", records, tags=[f"stage:{stage}"])
         self._rejects(details)
         for model in details.get("models", []):

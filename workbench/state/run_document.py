@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from workbench.base.settings import Settings
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.changed_files import changed_files
-from workbench.stage.pipeline import STAGE_NAMES
+from workbench.stage.pipeline import PIPELINE, STAGE_NAMES
 from workbench.state import queries
 from workbench.state.publication_queue import publication_of
 from workbench.state.states import TERMINAL, RunStatus
@@ -39,16 +39,19 @@ def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[s
         "error": row["error"],
         "output_file": row["output_file"],
         "publication": _publication_document(publication_of(engine, pipeline_id)),
-        "rejects_file": next(iter(_files(folder, "rejects.jsonl")), None) if _are_counted(stages) else None,
+        "rejects_file": _rejects_file(folder, stages),
         "notebooks": _files(folder, "notebook*.ipynb"),
         "reports": _files(folder, "report*.html"),
         "changed_files": changed_files(folder, stages) if RunStatus(row["status"]) in TERMINAL else [],
     }
 
 
-def _are_counted(stages: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the rejects that lie there are those of the latest attempt, and not of one before."""
-    return any("rejected" in stage["counts"] for stage in stages)
+def _rejects_file(folder: RunFolder, stages: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the file of rejects; None while the latest attempt has counted none, so that it is of one before."""
+    rejects = PIPELINE.rejects
+    if not rejects.file or not any(rejects.count in stage["counts"] for stage in stages):
+        return None
+    return next(iter(_files(folder, rejects.file)), None)
 
 
 def _publication_document(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
