@@ -1,28 +1,29 @@
-"""Figures of stages 1 and 2: what was generated, what was refused, what was repaired.
+"""Figures of stages 1 and 2: the generated values, the rejects, and the defects found.
 
 Everything is counted before it is drawn: a figure holds some hundred numbers, however many records there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 import plotly.graph_objects as go
 import polars as pl
 
-from pipeline_lib.rejects import scan_rejects
-from workbench.charts.theme import ACCENT, CATEGORY_COLOURS, QUIET, WARNING, as_label, lying_bars, noted, titled
+from pipeline_lib.record import CATEGORIES
+from workbench.charts.theme import ACCENT, PALETTE, QUIET, as_label, horizontal_bars, titled, with_note
+from workbench.data.rejects import scan_rejects
 
 _BINS = 40
 _SAMPLE = 50_000
 _HIGHEST = 1_000.0
-_MAX_DAYS = 366
+CATEGORY_COLOURS = dict(zip(CATEGORIES, PALETTE, strict=False))
 
 
 def generated_values(path: Path) -> go.Figure:
-    """Distribution of `value` in the first 50,000 records of a generated file; defective ones are left out."""
+    """Show the distribution of `value` in the first 50,000 records of a generated file; defective ones are left out."""
     with path.open("rb") as file:
         records = [_sound(line) for line, _ in zip(file, range(_SAMPLE), strict=False)]
     schema = {"category": pl.String, "value": pl.Float64}
@@ -43,7 +44,7 @@ def _sound(line: bytes) -> tuple[str, float] | None:
 
 
 def values_by_category(dataset: Path) -> go.Figure:
-    """Distribution of `value` in each category, in 40 bins of equal width; the median is in the legend."""
+    """Show the distribution of `value` in each category, in 40 bins of equal width; the median is in the legend."""
     return _distribution(
         pl.scan_parquet(dataset, glob=False).select("category", value=pl.col("value").cast(pl.Float64))
     )
@@ -65,62 +66,42 @@ def _distribution(rows: pl.LazyFrame) -> go.Figure:
     return figure
 
 
-def records_per_day(dataset: Path) -> go.Figure:
-    """How many records were created on each day (UTC), the newest 366 days that have any."""
-    day = pl.col("created_at").dt.date().alias("day")
-    counts = pl.scan_parquet(dataset, glob=False).group_by(day).len().sort("day").collect().tail(_MAX_DAYS)
-    figure = titled(go.Figure(), "Records per day of creation", "day (UTC)", "records")
-    figure.add_bar(x=counts["day"].to_list(), y=counts["len"].to_list(), marker_color=ACCENT)
-    return figure
-
-
 def rejects_by_reason(folder: Path) -> go.Figure:
-    """How many records were refused for which reason, split by the field that was to blame, from rejects.jsonl."""
+    """Count the rejects of rejects.jsonl by reason, split by the field that caused them."""
     field = pl.col("field").fill_null("whole record")
     counts = scan_rejects(folder).group_by("reason", field).len().sort("len", descending=True).collect()
     reasons = counts.group_by("reason").agg(pl.col("len").sum()).sort("len", "reason")["reason"].to_list()
-    figure = lying_bars(go.Figure(), "Rejects by reason and field", "records")
+    figure = horizontal_bars(go.Figure(), "Rejects by reason and field", "records")
     shown = counts.group_by("field").agg(pl.col("len").sum()).sort("len", descending=True).head(12)["field"].to_list()
     for name in shown:
         own = counts.filter(pl.col("field") == name)
         figure.add_bar(x=own["len"].to_list(), y=own["reason"].to_list(), name=as_label(name), orientation="h")
     figure.update_layout(barmode="stack", yaxis={"categoryorder": "array", "categoryarray": reasons})
-    return noted(figure, "no record was refused") if counts.is_empty() else figure
+    return with_note(figure, "no record was rejected") if counts.is_empty() else figure
 
 
 def injected_and_found(
     defects: Mapping[str, int], rejects: Mapping[str, int], repaired: Mapping[str, int]
 ) -> go.Figure:
-    """Defects that stage 1 injected beside those that stage 2 found, kind by kind; equal bars are the proof.
+    """Show the defects that stage 1 injected beside those that stage 2 found, by kind; equal bars are the proof.
 
-    `untidy_text` is to be repaired: its counterpart is the sum of repaired fields.
+    `untidy_text` is to be repaired: its counterpart is the sum of repaired fields. Without `defects`, as of an own
+    input, only the defects found are shown.
     """
     found = {**rejects, "untidy_text": sum(repaired.values())}
     kinds = sorted({*defects, *(kind for kind, count in found.items() if count)})
-    injected_counts, found_counts = [defects.get(kind, 0) for kind in kinds], [found.get(kind, 0) for kind in kinds]
-    agree = "every one was found" if injected_counts == found_counts else "the counts differ"
-    figure = titled(go.Figure(), f"Defects injected and found: {agree}", "", "records")
-    figure.add_bar(x=kinds, y=injected_counts, name="injected", marker_color=QUIET)
-    figure.add_bar(x=kinds, y=found_counts, name="rejected or repaired", marker_color=ACCENT)
-    return figure
-
-
-def fields_repaired(repaired: Mapping[str, int]) -> go.Figure:
-    """How many records had a field trimmed or upper-cased (name, category) or rounded (value)."""
-    figure = titled(go.Figure(), "Fields repaired", "", "records")
-    figure.add_bar(x=list(repaired), y=list(repaired.values()), marker_color=ACCENT, text=list(repaired.values()))
-    return figure if any(repaired.values()) else noted(figure, "nothing needed repair")
-
-
-def accepted_and_rejected(counts: Mapping[str, int]) -> go.Figure:
-    """Where the records that were read went: one bar, two parts that must add up."""
-    read, ingested, rejected = counts["read"], counts["ingested"], counts["rejected"]
-    figure = lying_bars(go.Figure(), f"{read:,} read = {ingested:,} ingested + {rejected:,} rejected", "records")
-    parts: Sequence[tuple[str, int, str]] = (("ingested", ingested, ACCENT), ("rejected", rejected, WARNING))
-    for name, count, colour in parts:
-        figure.add_bar(x=[count], y=["records"], name=name, orientation="h", marker_color=colour, text=[f"{count:,}"])
-    figure.update_layout(barmode="stack", height=220)
-    return figure
+    figure = go.Figure()
+    if defects:
+        agree = all(defects.get(kind, 0) == found.get(kind, 0) for kind in kinds)
+        title = f"Defects injected and found: {'every one was found' if agree else 'the counts differ'}"
+        counts = [defects.get(kind, 0) for kind in kinds]
+        figure.add_bar(x=kinds, y=counts, name="injected", marker_color=QUIET)
+    else:
+        title = "Defects found"
+    counts = [found.get(kind, 0) for kind in kinds]
+    figure.add_bar(x=kinds, y=counts, name="rejected or repaired", marker_color=ACCENT)
+    figure = titled(figure, title, "", "records")
+    return figure if any((*defects.values(), *found.values())) else with_note(figure, "no record had a defect")
 
 
 def _line(colour: str | None) -> dict[str, object]:

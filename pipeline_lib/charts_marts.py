@@ -1,4 +1,4 @@
-"""Figures of stage 4: what the marts say about the records, and what dbt did to make and to test them.
+"""Figures of stages 4 and 5: the records in the marts, and the seconds that dbt spent on each model.
 
 The database counts, a figure draws: it holds some hundred numbers, however many records there are.
 """
@@ -11,9 +11,9 @@ from typing import Any
 import plotly.graph_objects as go
 from psycopg2 import sql
 
-from pipeline_lib.transform import connected
-from workbench.charts.theme import ACCENT, PALETTE, QUIET, WARNING, lying_bars, titled
+from workbench.charts.theme import ACCENT, PALETTE, QUIET, WARNING, horizontal_bars, titled
 from workbench.data.dbt_results import Build
+from workbench.data.run_schema import connected
 
 _TIERS = dict(zip(("premium", "standard", "basic"), (PALETTE[0], PALETTE[4], QUIET), strict=True))
 _STOCK = dict(
@@ -27,7 +27,7 @@ _BY_DAY = "select day, total_value, discounted_value from {}.daily_summary order
 
 
 def pricing_tier_by_category(database_url: str, schema: str) -> go.Figure:
-    """Share of the pricing tiers in each category, in percent; the records behind it show on hovering."""
+    """Show the share of the pricing tiers in each category, in percent; hovering shows the number of records."""
     rows = _rows(database_url, schema, _BY_TIER)
     counts = {(category, tier): count for category, tier, count in rows}
     totals = Counter({category: 0 for category, _, _ in rows})
@@ -44,10 +44,10 @@ def pricing_tier_by_category(database_url: str, schema: str) -> go.Figure:
 
 
 def records_by_stock_status(database_url: str, schema: str) -> go.Figure:
-    """How many records are available, low on stock, out of stock or inactive."""
+    """Show how many records are available, low on stock, out of stock or inactive."""
     counts = dict(_rows(database_url, schema, _BY_STOCK))
     own = [counts.get(status, 0) for status in _STOCK]
-    figure = lying_bars(go.Figure(), "Stock status", "records")
+    figure = horizontal_bars(go.Figure(), "Stock status", "records")
     names = [status.replace("_", " ") for status in _STOCK]
     figure.add_bar(
         x=own, y=names, orientation="h", marker_color=list(_STOCK.values()), text=[f"{count:,}" for count in own]
@@ -57,7 +57,7 @@ def records_by_stock_status(database_url: str, schema: str) -> go.Figure:
 
 
 def totals_by_day(database_url: str, schema: str) -> go.Figure:
-    """Total and discounted value of each day's records (UTC), in currency units; the newest 366 days that have any."""
+    """Show the total and discounted value of each day's records (UTC), in currency units, of the newest 366 days."""
     rows = _rows(database_url, schema, _BY_DAY, sql.Literal(_MAX_DAYS))[::-1]
     days = [day.isoformat() for day, _, _ in rows]
     figure = titled(go.Figure(), "Value per day of creation", "day (UTC)", "value (currency units)")
@@ -68,27 +68,13 @@ def totals_by_day(database_url: str, schema: str) -> go.Figure:
 
 
 def seconds_by_model(build: Build) -> go.Figure:
-    """How long each model took, slowest first; built side by side, they add up to more than the wait."""
+    """Show the seconds of each model, slowest first; models are built in parallel, so the sum exceeds the duration."""
     models = sorted(build.models, key=lambda model: model.seconds)
     labels = [f"{model.rows:,} rows" if model.rows is not None else "view" for model in models]
     names = [model.name for model in models]
-    figure = lying_bars(go.Figure(), "Seconds per dbt model", "seconds")
+    figure = horizontal_bars(go.Figure(), "Seconds per dbt model", "seconds")
     figure.add_bar(x=[model.seconds for model in models], y=names, orientation="h", marker_color=ACCENT, text=labels)
     figure.update_layout(margin_l=190)
-    return figure
-
-
-def tests_by_model(build: Build) -> go.Figure:
-    """Tests passed and failed, by the model they are about; a test about several models has a bar of its own."""
-    names = [test.model if "," not in test.model else "all marts" for test in build.tests]
-    passed = Counter(name for name, test in zip(names, build.tests, strict=True) if test.status == "pass")
-    failed = Counter(names) - passed
-    figure = lying_bars(go.Figure(), f"{passed.total()} of {len(build.tests)} dbt tests passed", "tests")
-    models = sorted(set(names), reverse=True)
-    for name, counts, colour in (("passed", passed, ACCENT), ("failed", failed, WARNING)):
-        own = [counts[model] for model in models]
-        figure.add_bar(x=own, y=models, name=name, orientation="h", marker_color=colour)
-    figure.update_layout(barmode="stack", margin_l=190)
     return figure
 
 

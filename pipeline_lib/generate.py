@@ -14,10 +14,9 @@ from typing import IO
 
 import polars as pl
 
-from pipeline_lib.input_file import GENERATED_FILES
 from pipeline_lib.parameters import GenerateParameters
+from pipeline_lib.record import CATEGORIES
 from pipeline_lib.record_blocks import (
-    CATEGORIES,
     SEPARATORS,
     Block,
     block_count,
@@ -28,6 +27,9 @@ from pipeline_lib.vocabulary import Vocabulary, vocabulary_of
 from workbench.base.durable_files import written_whole
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
+
+GENERATED_FILES = {"jsonl": "records.jsonl", "array": "records.json"}
+"""The name of the file, by `input_format`."""
 
 
 def generate(parameters: GenerateParameters, folder: Path, progress: Progress = silent) -> StageResult:

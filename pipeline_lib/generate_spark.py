@@ -19,7 +19,7 @@ from pipeline_lib.parameters import GenerateParameters
 from pipeline_lib.record_blocks import Block, block_count, make_block
 from workbench.base.durable_files import written_whole
 from workbench.base.errors import ServiceUnavailable
-from workbench.data.spark_files import limit_retries, spark_errors_told, watched
+from workbench.data.spark_files import limit_retries, spark_errors_translated, watched
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
 
@@ -44,7 +44,7 @@ def generate_on_spark(
     shutil.rmtree(parts, ignore_errors=True)
     parts.mkdir(parents=True)
     try:
-        with spark_errors_told(folder), watched(spark, parameters.records, progress):
+        with spark_errors_translated(folder), watched(spark, parameters.records, progress):
             ship_code(spark)
             made = make_parts(spark, parameters, parts)
         return write_blocks(parameters, folder, read_parts(parts, made))

@@ -1,6 +1,6 @@
 """Stage 2: read a JSON file of any size and sort its records into the validated dataset and the rejects.
 
-Two paths give one answer: `screening` takes the provably clean records fast, `validation` decides all others.
+Two paths give one answer: `fast_validation` takes the provably clean records fast, `validation` decides all others.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline_lib.dataset import DATASET, DatasetFile
 from pipeline_lib.fast_validation import frame_of, screen
-from pipeline_lib.input_file import GENERATED_FILES, open_source
 from pipeline_lib.parameters import IngestParameters
-from pipeline_lib.refusal import Outcome, check_accepted, check_is_json
-from pipeline_lib.rejects import REJECTS, Reason, RecordRejected, Reject, RejectFile
-from pipeline_lib.splitting import Batch, RecordStream, detect
-from pipeline_lib.uniqueness import SeenIds
+from pipeline_lib.record import DATASET, DATASET_SCHEMA, OPTIONAL_FIELDS, REQUIRED_FIELDS, as_dataset
 from pipeline_lib.validation import Record, validate
 from workbench.base.durable_files import written_whole
 from workbench.base.errors import InputEmpty, InputRejected, InvalidParameter
+from workbench.data.dataset_file import DatasetFile, SeenIds
+from workbench.data.input_file import open_source
+from workbench.data.input_refusal import Outcome, check_accepted, check_is_json
+from workbench.data.json_stream import Batch, RecordStream, detect
+from workbench.data.rejects import REJECTS, Reason, RecordRejected, Reject, RejectFile
 from workbench.stage.artefacts import COUNTED, Counted, StageResult
 from workbench.stage.progress import Progress, silent
 
@@ -41,28 +41,23 @@ def ingest(parameters: IngestParameters, source: Path, folder: Path, progress: P
     stream = detect(open_source(source), parameters.allow_empty)
     (folder / COUNTED).unlink(missing_ok=True)
     with written_whole(folder / DATASET) as accepted_file:
-        with written_whole(folder / REJECTS) as rejects_file, DatasetFile(accepted_file) as dataset:
+        with (
+            written_whole(folder / REJECTS) as rejects_file,
+            DatasetFile(accepted_file, DATASET_SCHEMA, as_dataset) as dataset,
+        ):
             sorting = Sorting(_reference(parameters), dataset, RejectFile(rejects_file, stream.layout.unit))
             sorting.digest = hashlib.sha256() if parameters.input_file else None
             sort_records(stream, sorting, progress)
-            outcome = Outcome(source, folder, sorting.read, sorting.rejects)
+            outcome = Outcome(source, folder, sorting.read, sorting.rejects, REQUIRED_FIELDS, OPTIONAL_FIELDS)
             if sorting.read == 0 and not parameters.allow_empty:
                 raise InputEmpty(f"{source}: holds no record; allow_empty lets a run complete without one")
             check_is_json(outcome)
         try:
-            check_accepted(parameters, outcome)
+            check_accepted(outcome, parameters.max_reject_rate, parameters.allow_empty)
         except InputRejected:
             _counted(sorting).write(folder)
             raise
     return _result(stream, sorting)
-
-
-def input_of(parameters: IngestParameters, generated: Path) -> Path:
-    """Return the person's own file, or what stage 1 left in the folder `generated`."""
-    if parameters.input_file:
-        return Path(parameters.input_file).expanduser()
-    names = [generated / name for name in GENERATED_FILES.values()]
-    return next((path for path in names if path.exists()), names[0])
 
 
 @dataclass
@@ -93,8 +88,8 @@ class Sorting:
             self.rejects.add(Reject(batch.numbers[index], why.field, why.reason, batch.texts[index]))
         self.read += len(batch.texts)
 
-    def note(self, piece: bytes) -> None:
-        """Hash a piece of the file, if its hash is wanted."""
+    def add_bytes(self, piece: bytes) -> None:
+        """Add a piece of the file to its hash, if one is computed."""
         if self.digest:
             self.digest.update(piece)
 
@@ -120,7 +115,7 @@ class Sorting:
 
 def sort_records(stream: RecordStream, sorting: Sorting, progress: Progress = silent) -> None:
     """Take every record of the stream; raises `InputUnreadable` when the file is broken, or changed, on the way."""
-    for batch in stream.batches(sorting.note):
+    for batch in stream.batches(sorting.add_bytes):
         sorting.take(batch)
         progress(sorting.read, None)
     stream.source.check_unchanged()

@@ -67,7 +67,7 @@ class ProcessParameters(StageParameters):
     partitions: Annotated[
         int,
         counted_in("partitions"),
-        Field(ge=0, le=10_000, description="Spark partitions of the result; 0: Spark decides by size"),
+        Field(ge=0, le=10_000, description="Spark partitions of the result; 0: one per 250,000 records"),
     ] = 0
     reference_time: ReferenceTime = ""
 

@@ -21,9 +21,8 @@ from pyspark.sql.connect import functions as F
 from pyspark.sql.connect.window import Window
 from pyspark.sql.types import DecimalType
 
-from pipeline_lib.parameters import ProcessParameters
 from workbench.base.errors import ConservationBroken, InvalidParameter
-from workbench.data.spark_files import ITEMS, PROCESSED, limit_retries, spark_errors_told, watched, write_tables
+from workbench.data.spark_files import ITEMS, PROCESSED, limit_retries, spark_errors_translated, watched, write_tables
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
 
@@ -52,22 +51,6 @@ _SESSION = {
 }
 
 
-def process(
-    spark: SparkSession,
-    dataset: Path,
-    folder: Path,
-    parameters: ProcessParameters,
-    progress: Progress = silent,
-) -> StageResult:
-    """Process `dataset` into `folder`/processed; the same dataset and reference time leave the same bytes.
-
-    Counts: processed. Raises `ServiceUnavailable` when Spark is out of reach or sees other storage than this process,
-    `ConservationBroken` when rows got lost or made, `InvalidParameter` when the reference time is not fixed yet.
-    """
-    items = processed_items(read_dataset(spark, dataset, parameters.partitions), parameters.reference_time)
-    return write_processed(items, dataset, folder, parameters.partitions, progress)
-
-
 def read_dataset(spark: SparkSession, path: Path, partitions: int = 0) -> DataFrame:
     """Open the validated dataset of stage 2, with the session set to UTC and to exact arithmetic.
 
@@ -75,7 +58,7 @@ def read_dataset(spark: SparkSession, path: Path, partitions: int = 0) -> DataFr
     """
     parts = partitions_for(pq.read_metadata(path).num_rows, partitions)
     limit_retries(spark)
-    with spark_errors_told(path):
+    with spark_errors_translated(path):
         for name, value in {**_SESSION, "spark.sql.shuffle.partitions": str(max(parts, _LEAST_SHUFFLE))}.items():
             spark.conf.set(name, value)
         return spark.read.parquet(_PATTERN.sub(r"\\\g<0>", str(path.resolve())))
@@ -84,11 +67,6 @@ def read_dataset(spark: SparkSession, path: Path, partitions: int = 0) -> DataFr
 def partitions_for(rows: int, asked: int) -> int:
     """Return how many parts the result gets: `asked`, or for 0 one per started 250,000 records."""
     return asked or max(1, -(-rows // RECORDS_PER_PART))
-
-
-def processed_items(items: DataFrame, reference_time: str) -> DataFrame:
-    """Return the dataset with all columns of stage 3: totals, percentiles, tiers, `processed_at`."""
-    return with_processing_time(with_tiers(with_percentiles(with_totals(items))), reference_time)
 
 
 def with_totals(items: DataFrame) -> DataFrame:

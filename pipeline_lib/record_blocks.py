@@ -17,11 +17,11 @@ import polars as pl
 
 from pipeline_lib.defects import KINDS, DefectPlan, Fragments, defective_text, plan_defects
 from pipeline_lib.parameters import GenerateParameters
+from pipeline_lib.record import CATEGORIES
 from pipeline_lib.vocabulary import Customer, vocabulary_of
 from workbench.base.errors import InvalidParameter
 
 BLOCK_RECORDS = 65_536
-CATEGORIES = ("A", "B", "C", "D")
 SEPARATORS = {"jsonl": "\n", "array": ",\n"}
 _DAY = 86_400
 _SPAN = 30 * _DAY

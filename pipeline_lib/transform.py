@@ -1,13 +1,9 @@
-"""Stage 4: dbt turns the processed tables of schema run_<id> into staging views, marts and proof that they are right.
-
-`transform` does all of it; the notebook calls the steps one by one: `build_marts`, `mart_counts`, `stage_result`.
-"""
+"""Stage 4: dbt builds staging views and marts from the processed tables of schema run_<id>, and tests them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,25 +20,13 @@ from workbench.data.dbt_results import Build, build_error, declared_nodes, read_
 from workbench.data.dbt_runner import NODES, DbtCall, call_dbt, profile_environment
 from workbench.data.previous_marts import set_aside
 from workbench.data.publication import MARTS
+from workbench.data.run_schema import connected
 from workbench.services.database_errors import DRIVER_ERRORS, translated
 from workbench.stage.artefacts import StageResult
 from workbench.stage.progress import Progress, silent
 
 SOURCES = ("processed_items", "processed_by_category", "processed_by_country", "processed_by_day")
 MARTS_FILE = "marts.json"
-_SECONDS_TO_CONNECT = 10
-
-
-def transform(
-    database_url: str, schema: str, folder: Path, parameters: TransformParameters, progress: Progress = silent
-) -> StageResult:
-    """Build and test the marts in `schema`; counts `transformed`, the rows of item_metrics.
-
-    Leaves dbt's files in `folder`/target and `folder`/logs and the marts' rows in `folder`/marts.json. Raises
-    `ModelTestFailed`, `ManifestBroken` when a processed table is missing, `ServiceUnavailable`.
-    """
-    build = build_marts(database_url, schema, folder, parameters, progress)
-    return stage_result(build, mart_counts(database_url, schema), folder)
 
 
 def build_marts(
@@ -50,8 +34,9 @@ def build_marts(
 ) -> Build:
     """Run `dbt build`: every model, then every test of it, before anything that depends on it.
 
-    Unit tests are part of it: they cost 0.3 s, and who has just edited a model in the notebook's run learns at once
-    which rule it broke. Marts that readers see stay as they are until the next publication.
+    Unit tests are part of it: they cost 0.3 s and name the rule that an edit of a model has broken. Marts that readers
+    see stay unchanged until the next publication. Raises `ModelTestFailed`, `ManifestBroken` when a processed table is
+    missing, `ServiceUnavailable`.
     """
     with connected(database_url) as connection:
         _check_sources(connection, schema)
@@ -82,7 +67,7 @@ def mart_counts(database_url: str, schema: str) -> dict[str, int]:
 
 
 def stage_result(build: Build, rows: Mapping[str, int], folder: Path) -> StageResult:
-    """Write the marts' rows to marts.json, the same bytes for the same marts, and sum the stage up."""
+    """Write the marts' rows to marts.json, the same bytes for the same marts. Counts: transformed."""
     with written_whole(folder / MARTS_FILE) as file:
         file.write(json.dumps(dict(rows), indent=2).encode())
     details = {**build.details(), "marts": dict(rows)}
@@ -105,17 +90,3 @@ def _make_room(database_url: str, schema: str) -> None:
         if isinstance(error.orig, DRIVER_ERRORS):
             raise translated(error.orig) from error
         raise
-
-
-@contextmanager
-def connected(database_url: str) -> Iterator[Connection]:
-    """Open a connection for the block; raises `ServiceUnavailable` without the URL, which may hold a password."""
-    try:
-        connection = psycopg2.connect(database_url, connect_timeout=_SECONDS_TO_CONNECT)
-    except psycopg2.OperationalError as error:
-        raise translated(error) from error
-    try:
-        with connection:
-            yield connection
-    finally:
-        connection.close()

@@ -1,7 +1,7 @@
 """The rules of a record, exactly, one record at a time. Slow (some 20 microseconds) and sure.
 
 A null counts as absent. An integer may be written 5, 5.0 or 5e0, as JSON Schema has it, but never 5.5 or "5".
-Fields are checked in the order of the table in the README; the first that breaks a rule names the reason.
+Fields are checked in the order of the table in docs/stages.md; the first that breaks a rule gives the reason.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from datetime import datetime
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Any
 
-from pipeline_lib.exported_fields import FIELDS
-from pipeline_lib.rejects import Reason, RecordRejected
-from pipeline_lib.strict_json import (
+from pipeline_lib.record import CATEGORIES, CUSTOMER_PARTS, EXPORTED_FIELDS, KNOWN_FIELDS
+from workbench.data.rejects import Reason, RecordRejected
+from workbench.data.strict_json import (
     NotFinite,
     NumberText,
     RepeatedKey,
@@ -25,18 +25,16 @@ from pipeline_lib.strict_json import (
 )
 from workbench.stage.parameter_types import moment_of
 
-CATEGORIES = ("A", "B", "C", "D")
+UNKNOWN_CATEGORY = "unknown_category"
+"""The reason of this data set: a category other than A to D, once trimmed and upper-cased."""
+
 NAME_CHARACTERS = 200
 MAX_ID = 2**63 - 1
 MAX_QUANTITY = 1_000_000
 MAX_VALUE = Decimal("99999999.99")
-CUSTOMER_PARTS = ("name", "email", "country")
-REQUIRED_FIELDS = ("id", "name", "category", "value", "quantity")
-OPTIONAL_FIELDS = ("is_active", "created_at", "customer")
-KNOWN_FIELDS = frozenset({*REQUIRED_FIELDS, *OPTIONAL_FIELDS})
 
 _CENT = Decimal("0.01")
-# Money has a context of its own, with nothing taken from the process's contexts, which anybody may have changed.
+# Money has a context of its own: other code may have changed the contexts of the process.
 _EXACT = Context(
     prec=40,
     rounding=ROUND_HALF_UP,
@@ -94,7 +92,7 @@ def as_input(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     A record is ours when its keys are exactly those of the export; others are returned as they are. Raises
     `RecordRejected` for an `extra` that is no object.
     """
-    if fields.keys() != FIELDS.keys():
+    if fields.keys() != EXPORTED_FIELDS.keys():
         return fields
     extra = _object(fields["extra"], "extra")
     customer = _object(extra.get("customer"), "extra.customer")
@@ -182,7 +180,7 @@ def _category(fields: Mapping[str, Any], repaired: set[str]) -> str:
     text = _text(fields, "category")
     category = text.strip().upper()
     if category not in CATEGORIES:
-        raise RecordRejected(Reason.UNKNOWN_CATEGORY, "category")
+        raise RecordRejected(UNKNOWN_CATEGORY, "category")
     if category != text:
         repaired.add("category")
     return category

@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.export import Output, export
+from pipeline_lib.export import export
 from pipeline_lib.load import load_processed
-from pipeline_lib.parameters import ProcessParameters
-from pipeline_lib.process import process
-from tests.integration.dataset_rows import REFERENCE_TIME, SCHEMA
+from pipeline_lib.process import write_processed
+from tests.integration.dataset_rows import SCHEMA, processed_items
+from workbench.data.output_formats import Output
 from workbench.stage.artefacts import schema_of
 
 if TYPE_CHECKING:
@@ -75,11 +75,10 @@ def dataset(path: Path) -> Path:
 @pytest.mark.timeout(1200)
 def test_what_processing_loading_and_exporting_cost(spark: SparkSession, database_url: str, tmp_path: Path) -> None:
     source, schema = dataset(tmp_path / "dataset.parquet"), schema_of(RUN)
-    parameters = ProcessParameters(reference_time=REFERENCE_TIME)
     print(f"\n{RECORDS:,} records")
     for temperature in ("cold", "warm"):
         with timed(f"process, {temperature}"):
-            process(spark, source, tmp_path, parameters)
+            write_processed(processed_items(spark, source), source, tmp_path)
     with timed("load"):
         load_processed(database_url, schema, tmp_path)
     with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:

@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 import pandas
+import plotly.graph_objects as go
 import psycopg2
 import pyarrow.parquet as pq
 import pytest
@@ -24,13 +25,13 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Browser, Page, sync_playwright
 from psycopg2 import sql
 
-from pipeline_lib.charts_process import totals_by_country
-from pipeline_lib.export import Output, export
+from pipeline_lib.export import export
 from tests import hostile
 from tests.conftest import fresh_database
 from tests.e2e.conftest import Workbench
 from workbench.base.settings import Settings
-from workbench.charts.theme import as_label
+from workbench.charts.theme import as_label, horizontal_bars
+from workbench.data.output_formats import Output
 from workbench.notebook.report import render_report
 from workbench.notebook.report_outputs import PLOTLY_MIME
 from workbench.services import prefect
@@ -198,14 +199,15 @@ def test_texts_of_the_data_are_shown_as_texts_in_figures_and_tables(
     passage: Passage, browser: Browser, tmp_path: Path
 ) -> None:
     countries = {hostile.expected(record)["customer_country"] or "" for record in RECORDS}
-    figure = totals_by_country(passage.folder.stage("process"), top=len(countries) + 2)
-    figure.update_layout(height=30 * len(countries)).update_yaxes(dtick=1)
+    labels = [as_label(country) for country in sorted(countries)]
+    figure = horizontal_bars(go.Figure(layout={"height": 30 * len(countries)}), "Countries", "records")
+    figure.add_bar(x=[1] * len(labels), y=labels, orientation="h").update_yaxes(dtick=1, type="category")
     table = pandas.DataFrame({"country": sorted(countries)}).to_html()
     shown = [{PLOTLY_MIME: figure.to_dict()}, {"text/html": table}]
     cell = new_code_cell("show()", outputs=[new_output("display_data", data=data) for data in shown])
     page, trouble = opened(browser, render_report(new_notebook(cells=[cell]), tmp_path / "report.html"))
     assert trouble == []
-    labels = page.evaluate("[...document.querySelectorAll('.ytick text')].map(text => text.textContent)")
-    assert set(labels) == {html.unescape(as_label(country)) for country in countries | {"unknown"}}
+    shown_labels = page.evaluate("[...document.querySelectorAll('.ytick text')].map(text => text.textContent)")
+    assert set(shown_labels) == {html.unescape(label) for label in labels}
     cells = page.evaluate("[...document.querySelectorAll('td')].map(cell => cell.textContent)")
     assert {text for text in countries if "<" in text} <= set(cells)

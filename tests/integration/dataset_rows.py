@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipeline_lib.process import read_dataset, with_percentiles, with_processing_time, with_tiers, with_totals
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.connect.session import SparkSession
 
 SCHEMA = pa.schema(
     [
@@ -62,3 +68,9 @@ def written(rows: list[dict[str, Any]], path: Path) -> Path:
     """Write the rows as a dataset and return its path."""
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
     return path
+
+
+def processed_items(spark: SparkSession, dataset: Path, partitions: int = 0) -> DataFrame:
+    """Take the steps of the notebook of stage 3."""
+    items = with_tiers(with_percentiles(with_totals(read_dataset(spark, dataset, partitions))))
+    return with_processing_time(items, REFERENCE_TIME)

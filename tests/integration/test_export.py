@@ -19,12 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib.export import Output, export
-from pipeline_lib.exported_fields import FIELDS
+from pipeline_lib.export import export
 from pipeline_lib.parameters import ExportParameters
+from pipeline_lib.record import EXPORTED_FIELDS
 from tests.integration.dataset_rows import HOSTILE
 from tests.integration.mart_rows import MOMENT, create_mart, mart_row
 from workbench.base.errors import ConservationBroken, ManifestBroken, ServiceUnavailable
+from workbench.data.output_formats import Output
 from workbench.stage.artefacts import StageResult, schema_of, sha256_of
 
 RUN = "20261123t083012_a1b2c3"
@@ -66,7 +67,7 @@ def test_the_json_document_holds_every_record_in_order_of_id(mart: str, tmp_path
     assert list(document) == ["pipeline_id", "generated_at", "record_count", "data"]
     assert (document["pipeline_id"], document["generated_at"]) == (RUN, "2026-11-23T08:30:12.000000Z")
     assert document["record_count"] == len(ROWS) == result.counts["exported"]
-    assert [list(record) for record in document["data"]] == [list(FIELDS)] * len(ROWS)
+    assert [list(record) for record in document["data"]] == [list(EXPORTED_FIELDS)] * len(ROWS)
     extras = [(record.pop("extra"), row.pop("extra")) for record, row in zip(document["data"], expected(), strict=True)]
     assert all(json.dumps(found, default=float) == json.dumps(wanted) for found, wanted in extras)
     assert document["data"] == [{k: v for k, v in row.items() if k != "extra"} for row in expected()]
@@ -99,7 +100,7 @@ def test_json_lines_are_the_same_records_however_compressed(
 def test_csv_comes_back_equal_and_no_cell_is_a_formula(mart: str, tmp_path: Path) -> None:
     text = content(tmp_path, exported(mart, tmp_path, "csv")).decode()
     rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-    assert list(rows[0]) == list(FIELDS)
+    assert list(rows[0]) == list(EXPORTED_FIELDS)
     for found, row in zip(rows, ROWS, strict=True):
         name = row["customer_name"] or ""
         assert found["customer_name"] == (f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name)
@@ -131,7 +132,7 @@ def test_tab_and_carriage_return_at_the_beginning_are_neutralised_too(database_u
 def test_parquet_keeps_the_types(mart: str, tmp_path: Path, compression: str) -> None:
     result = exported(mart, tmp_path, "parquet", compression)
     path = tmp_path / f"pipeline_{RUN}_results_20261123T083012Z.parquet"
-    assert pq.read_schema(path) == pa.schema(list(FIELDS.items()))
+    assert pq.read_schema(path) == pa.schema(list(EXPORTED_FIELDS.items()))
     rows = pq.read_table(path).to_pylist()
     assert [{**row, "extra": json.loads(row["extra"])} for row in rows] == [
         {**row, "extra": row["extra"] or {}} for row in ROWS

@@ -9,13 +9,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.export import Output, export
-from pipeline_lib.exported_fields import FIELDS
+from pipeline_lib.export import export
 from pipeline_lib.ingest import ingest
 from pipeline_lib.parameters import IngestParameters
+from pipeline_lib.record import EXPORTED_FIELDS
 from tests.integration.mart_rows import MOMENT, create_mart, mart_row
 from tests.unit.json_files import RECORDS, REFERENCE, ingested, rejects
 from workbench.base.errors import InputUnreadable
+from workbench.data.output_formats import Output
 from workbench.stage.artefacts import StageResult, schema_of
 
 pytestmark = pytest.mark.promise("P15", "an export is input again: the same records come out of it")
@@ -106,7 +107,7 @@ def test_an_export_that_is_cut_off_or_edited_keeps_its_whole_records(
 def test_an_extra_that_is_no_object_is_rejected_and_one_that_names_known_fields_changes_none(
     extra: Any, reason: str, field: str, tmp_path: Path
 ) -> None:
-    row = {**dict.fromkeys(FIELDS), **RECORDS[3], "customer_name": "Zoë", "extra": extra}
+    row = {**dict.fromkeys(EXPORTED_FIELDS), **RECORDS[3], "customer_name": "Zoë", "extra": extra}
     result = ingested(tmp_path, json.dumps(row).encode() + b"\n" + json.dumps(RECORDS[4]).encode())
     assert [(reject["reason"], reject["field"]) for reject in rejects(tmp_path)] == (
         [(reason, field)] if reason else []

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.parameters import ProcessParameters
-from pipeline_lib.process import process, processed_items, read_dataset, write_processed
-from tests.integration.dataset_rows import HOSTILE, REFERENCE_TIME, row, written
+from pipeline_lib.process import read_dataset, with_processing_time, write_processed
+from tests.integration.dataset_rows import HOSTILE, processed_items, row, written
 from workbench.base.errors import ConservationBroken, InvalidParameter, ServiceUnavailable
 from workbench.stage.artefacts import StageResult, sha256_of
 
@@ -31,8 +30,8 @@ def tmp_path(tmp_path: Path) -> Path:
 
 
 def processed(spark: SparkSession, tmp_path: Path, rows: Rows, partitions: int = 0) -> StageResult:
-    parameters = ProcessParameters(reference_time=REFERENCE_TIME, partitions=partitions)
-    return process(spark, written(rows, tmp_path / "dataset.parquet"), tmp_path / "stage", parameters)
+    dataset = written(rows, tmp_path / "dataset.parquet")
+    return write_processed(processed_items(spark, dataset, partitions), dataset, tmp_path / "stage", partitions)
 
 
 def table(tmp_path: Path, name: str) -> Rows:
@@ -155,12 +154,12 @@ def test_processed_at_is_the_reference_time(spark: SparkSession, tmp_path: Path)
 def test_an_open_reference_time_is_refused(spark: SparkSession, tmp_path: Path) -> None:
     dataset = written([row(0)], tmp_path / "dataset.parquet")
     with pytest.raises(InvalidParameter, match="reference_time"):
-        process(spark, dataset, tmp_path / "stage", ProcessParameters())
+        with_processing_time(read_dataset(spark, dataset), "")
 
 
 def test_rows_that_got_lost_are_noticed(spark: SparkSession, tmp_path: Path) -> None:
     dataset = written([row(0), row(1)], tmp_path / "dataset.parquet")
-    fewer = processed_items(read_dataset(spark, dataset), REFERENCE_TIME).where("id > 0")
+    fewer = processed_items(spark, dataset).where("id > 0")
     with pytest.raises(ConservationBroken, match="holds 2 records, but 1"):
         write_processed(fewer, dataset, tmp_path / "stage")
 
@@ -180,7 +179,7 @@ def test_a_server_that_is_gone_is_one_clear_line(tmp_path: Path) -> None:
 def test_progress_ends_with_all_records(spark: SparkSession, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     dataset = written([row(i) for i in range(10)], tmp_path / "dataset.parquet")
-    parameters = ProcessParameters(reference_time=REFERENCE_TIME)
-    process(spark, dataset, tmp_path / "stage", parameters, lambda done, total: told.append((done, total)))
+    items = processed_items(spark, dataset)
+    write_processed(items, dataset, tmp_path / "stage", progress=lambda done, total: told.append((done, total)))
     assert (told[0], told[-1]) == ((0, 10), (10, 10))
     assert told == sorted(told)

@@ -14,13 +14,15 @@ import pytest
 from psycopg2.extensions import parse_dsn
 from sqlalchemy import NullPool, create_engine
 
-from pipeline_lib.exported_fields import FIELDS
 from pipeline_lib.parameters import TransformParameters
-from pipeline_lib.transform import build_marts, mart_counts, transform
+from pipeline_lib.record import EXPORTED_FIELDS
+from pipeline_lib.transform import build_marts, mart_counts, stage_result
 from tests.integration.processed_tables import create_processed_tables, in_schema
 from workbench.base.errors import ManifestBroken, ModelTestFailed, ServiceUnavailable
 from workbench.data.dbt_runner import NODES
 from workbench.data.publication import publish, published_runs
+from workbench.stage.artefacts import StageResult
+from workbench.stage.progress import Progress, silent
 
 SCHEMA = "run_20261123t083012_a1b2c3"
 OTHER = "run_20261123t083012_d4e5f6"
@@ -28,9 +30,15 @@ PARAMETERS = TransformParameters(dbt_threads=2, reference_time="2026-11-23T10:00
 CANARY = "canary-0b8e1f"
 
 
+def transformed(database_url: str, folder: Path, progress: Progress = silent) -> StageResult:
+    """Take the steps of the notebook."""
+    build = build_marts(database_url, SCHEMA, folder, PARAMETERS, progress)
+    return stage_result(build, mart_counts(database_url, SCHEMA), folder)
+
+
 def test_marts_hold_what_the_rules_say(database_url: str, tmp_path: Path) -> None:
     create_processed_tables(database_url, SCHEMA)
-    assert transform(database_url, SCHEMA, tmp_path, PARAMETERS).counts == {"transformed": 5}
+    assert transformed(database_url, tmp_path).counts == {"transformed": 5}
     moment = datetime(2026, 11, 23, 8, tzinfo=UTC)
     with in_schema(database_url, SCHEMA) as cursor:
         cursor.execute("select id, pricing_tier, is_high_value, stock_status from item_metrics order by id")
@@ -57,7 +65,7 @@ def test_item_metrics_has_exactly_the_exported_fields_in_their_order(database_ur
     build_marts(database_url, SCHEMA, tmp_path, PARAMETERS)
     with in_schema(database_url, SCHEMA) as cursor:
         cursor.execute("select * from item_metrics limit 0")
-        assert tuple(column.name for column in cursor.description or ()) == tuple(FIELDS)
+        assert tuple(column.name for column in cursor.description or ()) == tuple(EXPORTED_FIELDS)
 
 
 def test_the_stage_tells_of_every_model_and_test(
@@ -65,7 +73,7 @@ def test_the_stage_tells_of_every_model_and_test(
 ) -> None:
     create_processed_tables(database_url, SCHEMA)
     calls: list[tuple[int, int | None, str]] = []
-    result = transform(database_url, SCHEMA, tmp_path, PARAMETERS, lambda *call: calls.append(call))
+    result = transformed(database_url, tmp_path, lambda *call: calls.append(call))
     models = {model["name"]: model for model in result.details["models"]}
     tests = result.details["tests"]
     assert len(models) == 8
@@ -84,7 +92,7 @@ def test_a_repeated_stage_leaves_the_same_file_and_rows_and_readers_their_views(
     engine = create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(database_url), poolclass=NullPool)
     seen = []
     for _ in range(2):
-        transform(database_url, SCHEMA, tmp_path, PARAMETERS)
+        transformed(database_url, tmp_path)
         with engine.begin() as connection:
             if not published_runs(connection):
                 publish(connection, "analytics", SCHEMA.removeprefix("run_"), datetime(2026, 11, 23, tzinfo=UTC))
@@ -190,7 +198,7 @@ def test_two_processes_build_two_runs_at_once(database_url: str, tmp_path: Path)
     create_processed_tables(database_url, OTHER, then="update processed_items set name = 'other'")
     program = (
         "import sys; from pathlib import Path; from pipeline_lib.transform import *; "
-        "transform(sys.argv[1], sys.argv[2], Path(sys.argv[3]), TransformParameters(dbt_threads=2))"
+        "build_marts(sys.argv[1], sys.argv[2], Path(sys.argv[3]), TransformParameters(dbt_threads=2))"
     )
     builds = [
         subprocess.Popen([sys.executable, "-c", program, database_url, schema, str(tmp_path / schema)])

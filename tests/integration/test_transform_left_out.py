@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.parameters import TransformParameters
-from pipeline_lib.transform import build_marts, connected, transform
+from pipeline_lib.transform import build_marts
 from tests.integration.processed_tables import create_processed_tables
 from workbench.base.errors import ModelTestFailed
 from workbench.data import dbt_runner
 from workbench.data.dbt_results import build_error, declared_nodes, read_build
 from workbench.data.dbt_runner import DbtCall, call_dbt, profile_environment
+from workbench.data.run_schema import connected
 
 SCHEMA = "run_20261123t083012_a1b2c3"
 PARAMETERS = TransformParameters(dbt_threads=2, reference_time="2026-11-23T10:00:00+02:00")
@@ -39,7 +40,7 @@ def test_what_a_default_selector_leaves_out_fails_the_stage_and_is_named(
     _project_with(tmp_path, "selectors.yml", selector, monkeypatch)
     create_processed_tables(database_url, SCHEMA)
     with pytest.raises(ModelTestFailed, match=named):
-        transform(database_url, SCHEMA, tmp_path, PARAMETERS)
+        build_marts(database_url, SCHEMA, tmp_path, PARAMETERS)
 
 
 @pytest.mark.promise("P22", "a variable of dbt that leaves out models or tests fails the stage, which names them")

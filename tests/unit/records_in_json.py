@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline_lib.rejects import Reason, RecordRejected
 from pipeline_lib.validation import Record, validate
+from workbench.data.rejects import RecordRejected
 
 REFERENCE = datetime(2026, 11, 23, 8, tzinfo=UTC)
 GOOD = {"id": "1", "name": '"Lamp"', "category": '"A"', "value": "10.00", "quantity": "5"}
@@ -23,7 +23,7 @@ def accepted(**changes: str | None) -> Record:
     return validate(record(**changes), REFERENCE)
 
 
-def refusal(raw: bytes) -> tuple[str | None, Reason]:
+def refusal(raw: bytes) -> tuple[str | None, str]:
     with pytest.raises(RecordRejected) as caught:
         validate(raw, REFERENCE)
     return caught.value.field, caught.value.reason

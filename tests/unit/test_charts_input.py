@@ -37,11 +37,8 @@ def test_every_figure_counts_every_record_and_stays_small(
     reasons, repaired = read.details["rejects_by_reason"], read.details["repaired"]
     figures = {
         "values": (charts_input.values_by_category(dataset), "y", counts["ingested"]),
-        "days": (charts_input.records_per_day(dataset), "y", counts["ingested"]),
         "rejects": (charts_input.rejects_by_reason(tmp_path), "x", counts["rejected"]),
         "defects": (charts_input.injected_and_found(made.details["defects"], reasons, repaired), "y", 2 * 1_200),
-        "repairs": (charts_input.fields_repaired(repaired), "y", sum(repaired.values())),
-        "border": (charts_input.accepted_and_rejected(counts), "x", counts["read"]),
     }
     for name, (figure, axis, expected) in figures.items():
         assert len(figure.to_json()) < 200_000, name
@@ -51,8 +48,7 @@ def test_every_figure_counts_every_record_and_stays_small(
 
 def test_figures_of_a_run_without_rejects_say_so(tmp_path: Path) -> None:
     (tmp_path / "rejects.jsonl").touch()
-    assert charts_input.rejects_by_reason(tmp_path).layout.annotations[0].text == "no record was refused"
-    assert charts_input.fields_repaired({"name": 0}).layout.annotations[0].text == "nothing needed repair"
+    assert charts_input.rejects_by_reason(tmp_path).layout.annotations[0].text == "no record was rejected"
 
 
 def test_a_dataset_of_one_value_or_none_can_be_drawn(tmp_path: Path) -> None:
@@ -61,9 +57,19 @@ def test_a_dataset_of_one_value_or_none_can_be_drawn(tmp_path: Path) -> None:
         (tmp_path / "input").write_text(text)
         ingest(parameters, tmp_path / "input", tmp_path)
         assert len(charts_input.values_by_category(tmp_path / "dataset.parquet").data) == traces
-        assert charts_input.records_per_day(tmp_path / "dataset.parquet").layout.title.text
 
 
 def test_counts_that_differ_are_said_to_differ() -> None:
     figure = charts_input.injected_and_found({"malformed": 2}, {"malformed": 1}, {})
     assert "the counts differ" in figure.layout.title.text
+
+
+def test_of_an_own_input_only_the_defects_found_are_shown() -> None:
+    figure = charts_input.injected_and_found({}, {"malformed": 2}, {"name": 1})
+    assert figure.layout.title.text == "Defects found"
+    assert [list(zip(bar.x, bar.y, strict=True)) for bar in figure.data] == [[("malformed", 2), ("untidy_text", 1)]]
+
+
+def test_a_run_without_defects_says_so() -> None:
+    figure = charts_input.injected_and_found({"malformed": 0}, {}, {"name": 0})
+    assert figure.layout.annotations[0].text == "no record had a defect"

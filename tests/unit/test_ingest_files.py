@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib import input_file
 from tests.unit.json_files import LINES, RECORDS, ids, ingested, rejects
 from workbench.base.errors import InputUnreadable
+from workbench.data import input_file
 
 SHAPES = {
     "lines": LINES + b"\n",
@@ -171,7 +171,7 @@ def test_raw_text_is_cut_at_2000_characters_and_kept_printable(tmp_path: Path) -
 def test_the_raw_text_of_all_rejects_together_is_bounded_and_each_is_still_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline_lib.rejects.RAW_TOTAL", 10_000)
+    monkeypatch.setattr("workbench.data.rejects.RAW_TOTAL", 10_000)
     lines = [b'{"%s": 1, "id": 1, "id": 2}' % (b"k" * 5_000), *[b'{"id": %d, "%s' % (n, b"x" * 990) for n in range(98)]]
     ingested(tmp_path, LINES + b"\n" + b"\n".join(lines))
     kept = rejects(tmp_path)
@@ -198,9 +198,8 @@ def test_a_record_longer_than_the_limit_is_refused_in_flat_memory(
     is_array: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(input_file, "CHUNK_BYTES", 1 << 10)
-    for module in ("elements", "splitting"):
-        monkeypatch.setattr(f"pipeline_lib.{module}.MAX_RECORD_BYTES", 1 << 14)
-        monkeypatch.setattr(f"pipeline_lib.{module}.KEPT_BYTES", 1 << 8)
+    monkeypatch.setattr("workbench.data.json_stream.MAX_RECORD_BYTES", 1 << 14)
+    monkeypatch.setattr("workbench.data.json_stream.KEPT_BYTES", 1 << 8)
     rows = [json.dumps(record) for record in RECORDS]
     rows[2] = json.dumps({**RECORDS[2], "note": "x" * (1 << 16)})
     text = "[\n" + ",\n".join(rows) + "\n]" if is_array else "\n".join(rows)

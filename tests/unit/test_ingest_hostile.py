@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from pipeline_lib.rejects import Reason
+from pipeline_lib.validation import UNKNOWN_CATEGORY
 from tests.unit.records_in_json import accepted, record, refusal
+from workbench.data.rejects import Reason
 
 
 @pytest.mark.parametrize("name", ["id", "name", "category", "value", "quantity"])
@@ -78,7 +79,7 @@ def test_nan_and_infinity_are_not_finite(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", ['"E"', '""', '"AB"', '"A\\u0000"', '"Ａ"'])
 def test_a_category_that_is_none_of_the_four_is_unknown(text: str) -> None:
-    assert refusal(record(category=text)) == ("category", Reason.UNKNOWN_CATEGORY)
+    assert refusal(record(category=text)) == ("category", UNKNOWN_CATEGORY)
 
 
 @pytest.mark.parametrize(

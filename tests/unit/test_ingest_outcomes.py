@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib.dataset import DATASET_SCHEMA, read_head
-from pipeline_lib.ingest import ingest, input_of
+from pipeline_lib.ingest import ingest
 from pipeline_lib.parameters import IngestParameters
-from pipeline_lib.rejects import read_rejects
+from pipeline_lib.record import DATASET_SCHEMA
 from tests.unit.json_files import LINES, RECORDS, REFERENCE, ingested, rejects
 from workbench.base.errors import InputEmpty, InputUnreadable, InvalidParameter, TooManyRejects
+from workbench.data.rejects import read_rejects
 from workbench.stage.artefacts import Counted
 
 
@@ -105,7 +105,6 @@ def test_the_dataset_has_the_promised_columns_and_the_same_bytes_every_time(tmp_
     ingested(tmp_path, LINES)
     assert (tmp_path / "out" / "dataset.parquet").read_bytes() == first
     assert pq.read_schema(tmp_path / "out" / "dataset.parquet").equals(DATASET_SCHEMA)
-    assert read_head(tmp_path / "out" / "dataset.parquet", 2).shape == (2, 11)
 
 
 def test_rejects_read_as_a_table_also_when_there_are_none(tmp_path: Path) -> None:
@@ -113,9 +112,3 @@ def test_rejects_read_as_a_table_also_when_there_are_none(tmp_path: Path) -> Non
     assert read_rejects(tmp_path / "out").shape == (0, 4)
     ingested(tmp_path, b'[{"id": 1}]', allow_empty=True)
     assert read_rejects(tmp_path / "out").columns == ["position", "field", "reason", "raw"]
-
-
-def test_own_input_wins_over_what_stage_1_made(tmp_path: Path) -> None:
-    (tmp_path / "records.json").write_text("[]")
-    assert input_of(IngestParameters(), tmp_path) == tmp_path / "records.json"
-    assert input_of(IngestParameters(input_file="own.json"), tmp_path) == Path("own.json")

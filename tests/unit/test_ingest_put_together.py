@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib import input_file
 from tests.unit.json_files import LINES, RECORDS, ids, ingested, rejects
 from workbench.base.errors import InputEmpty
+from workbench.data import input_file
 
 MARK = b"\xef\xbb\xbf"
 

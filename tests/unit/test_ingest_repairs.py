@@ -9,9 +9,9 @@ from decimal import ROUND_DOWN, Clamped, Context, FloatOperation, Inexact, Round
 
 import pytest
 
-from pipeline_lib.rejects import Reason
 from tests.unit.records_in_json import REFERENCE, accepted, record, refusal
 from workbench.base.settings import PROJECT
+from workbench.data.rejects import Reason
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.fast_validation import frame_of, screen
-from pipeline_lib.rejects import RecordRejected
-from pipeline_lib.uniqueness import DENSE_IDS, SeenIds
 from pipeline_lib.validation import validate
+from workbench.data.dataset_file import DENSE_IDS, SeenIds
+from workbench.data.rejects import RecordRejected
 
 REFERENCE = datetime(2026, 11, 23, 8, tzinfo=UTC)
 

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
-from pipeline_lib.dataset import DATASET, read_head
-from pipeline_lib.ingest import ingest, input_of
+from pipeline_lib.ingest import ingest
 from pipeline_lib.parameters import IngestParameters
-from pipeline_lib.rejects import read_rejects
+from pipeline_lib.record import DATASET
 from tests.unit.json_files import LINES, REFERENCE
 from workbench.base.errors import InvalidParameter
 from workbench.base.settings import NOTEBOOKS
 from workbench.cli.options import asked_for
+from workbench.data.rejects import read_rejects
 from workbench.notebook.injection import inject, read_notebook
 from workbench.run.verification import inputs_of
 from workbench.stage.artefacts import RunFolder, sha256_of
@@ -51,12 +52,12 @@ def test_a_file_in_a_folder_of_any_name_is_read_as_it_is_named(name: str, tmp_pa
     assert as_injected["input_file"] == str(source)
     chosen = IngestParameters(**{field: as_injected[field] for field in IngestParameters.model_fields})
     folder = tmp_path / "out" / name
-    result = ingest(chosen, input_of(chosen, tmp_path), folder)
+    result = ingest(chosen, Path(chosen.input_file), folder)
     assert result.counts == {"read": 6, "ingested": 5, "rejected": 1}
     assert result.details["source"]["path"] == str(source)
     run = path_as_asked_for(source)
     assert inputs_of(RunFolder(tmp_path, "x"), "ingest", run) == {str(source): sha256_of(source)}
-    assert read_head(folder / DATASET)["id"].to_list() == [0, 1, 2, 3, 4]
+    assert pq.ParquetFile(folder / DATASET).read()["id"].to_pylist() == [0, 1, 2, 3, 4]
     assert read_rejects(folder).select(pl.col("raw")).item() == "broken"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.mart_records import iso_8601
+from pipeline_lib.export import iso_8601
 from pipeline_lib.process import partitions_for
 from workbench.data.spark_files import TaskShare
 

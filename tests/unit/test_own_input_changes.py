@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pipeline_lib import input_file
 from pipeline_lib.ingest import ingest
 from pipeline_lib.parameters import GenerateParameters, IngestParameters
 from tests.unit.json_files import LINES, REFERENCE
 from workbench.base.errors import InputUnreadable
 from workbench.base.settings import Settings
+from workbench.data import input_file
 from workbench.jupyter.kernel_services import KernelServices
 from workbench.jupyter.stage_session import HEADLESS, StageSession, as_the_run_has_it
 from workbench.stage.artefacts import StageResult, sha256_of

@@ -1,6 +1,6 @@
 """Figures of many runs, from rows of the view `key_figures`: runs and success rate, stage times, records, errors.
 
-Each takes rows newest first, as tracking gives them, and draws them from the oldest to the newest.
+Each takes rows with the newest first, as the view returns them, and draws them from the oldest to the newest.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from workbench.charts.theme import ACCENT, PALETTE, QUIET, TEXT, WARNING, lying_bars, noted, titled
+from workbench.charts.theme import ACCENT, PALETTE, QUIET, TEXT, WARNING, horizontal_bars, titled, with_note
 from workbench.stage.pipeline import STAGE_NAMES
 
 Rows = Sequence[Mapping[str, Any]]
 _ENDS = {"completed": PALETTE[2], "failed": WARNING, "crashed": PALETTE[3], "cancelled": QUIET}
 _FEW = 8  # a whole tick for each
-_NOTHING = "No run has ended yet"
+_NO_RUN = "No run has ended yet"
 _SIZES = {"none": QUIET, "small": PALETTE[4], "medium": PALETTE[1], "large": PALETTE[5]}
 _BAR = 26
 _MARGIN = 170
 
 
 def runs_and_success(rows: Rows) -> go.Figure:
-    """Show how many runs ended how on each day (UTC), and the share of all ended runs so far that completed."""
+    """Show the runs of each day (UTC) by their final status, and the share of all ended runs so far that completed."""
     ended = [row for row in reversed(rows) if row["finished_at"] is not None]
     days = sorted({_day(row) for row in ended})
     figure = go.Figure(layout={"barmode": "stack", "bargap": 0.5})
@@ -51,7 +51,7 @@ def runs_and_success(rows: Rows) -> go.Figure:
         "showgrid": False,
     }
     figure.update_layout(yaxis2=second, xaxis={"type": "category"})
-    return _told(titled(figure, "Runs and success rate", "day (UTC)", "runs"), ended)
+    return _or_note(titled(figure, "Runs and success rate", "day (UTC)", "runs"), ended)
 
 
 def stage_times(rows: Rows) -> go.Figure:
@@ -61,7 +61,7 @@ def stage_times(rows: Rows) -> go.Figure:
     for stage, colour in zip(STAGE_NAMES, cycle(PALETTE), strict=False):
         seconds = [row["stage_seconds"].get(stage) for row in timed]
         figure.add_bar(x=_numbers(timed), y=seconds, name=stage, marker_color=colour, **_named(timed))
-    return _told(titled(figure, "Stage times", "runs, oldest to newest", "time (s)"), timed)
+    return _or_note(titled(figure, "Stage times", "runs, oldest to newest", "time (s)"), timed)
 
 
 def records_of_runs(rows: Rows) -> go.Figure:
@@ -71,11 +71,11 @@ def records_of_runs(rows: Rows) -> go.Figure:
     for key, name, colour in (("processed", "processed", ACCENT), ("rejected", "rejected", WARNING)):
         counts = [row[f"records_{key}"] for row in read]
         figure.add_bar(x=_numbers(read), y=counts, name=name, marker_color=colour, **_named(read))
-    return _told(titled(figure, "Records", "runs, oldest to newest", "records"), read)
+    return _or_note(titled(figure, "Records", "runs, oldest to newest", "records"), read)
 
 
 def errors_of_runs(rows: Rows) -> go.Figure:
-    """Show how many stages of each run ended badly, and how many attempts were repeated."""
+    """Show how many stages of each run failed, and how many attempts were repeated."""
     ended = [row for row in reversed(rows) if row["finished_at"] is not None]
     figure = go.Figure(layout={"barmode": "group"})
     for key, name, colour in (("error_count", "errors", WARNING), ("retries", "retries", PALETTE[1])):
@@ -83,7 +83,7 @@ def errors_of_runs(rows: Rows) -> go.Figure:
         figure.add_bar(x=_numbers(ended), y=counts, name=name, marker_color=colour, **_named(ended))
     most = max((int(row[key]) for row in ended for key in ("error_count", "retries")), default=0)
     figure.update_yaxes(rangemode="tozero", dtick=1 if most <= _FEW else None)
-    return _told(titled(figure, "Errors", "runs, oldest to newest", "stages and attempts"), ended)
+    return _or_note(titled(figure, "Errors", "runs, oldest to newest", "stages and attempts"), ended)
 
 
 def _day(row: Mapping[str, Any]) -> str:
@@ -95,17 +95,17 @@ def _numbers(rows: Rows) -> list[int]:
 
 
 def _named(rows: Rows) -> dict[str, Any]:
-    """Tell a bar's run when it is pointed at; the axis only counts, for ids are long."""
+    """Show a bar's run on hovering; the axis only counts, because ids are long."""
     ids = [row["pipeline_id"] for row in rows]
     return {"customdata": ids, "hovertemplate": "%{customdata}<br>%{y:,} %{fullData.name}<extra></extra>"}
 
 
-def _told(figure: go.Figure, rows: Rows) -> go.Figure:
-    return figure if rows else noted(figure, _NOTHING)
+def _or_note(figure: go.Figure, rows: Rows) -> go.Figure:
+    return figure if rows else with_note(figure, _NO_RUN)
 
 
 def shifts_by_column(rows: Rows) -> go.Figure:
-    """Show how far each column moved: each effect as a multiple of the least that is called large."""
+    """Show how far each column moved: each effect size as a multiple of the smallest large one."""
     shown = [*rows][::-1]
     figure = go.Figure()
     for size, colour in _SIZES.items():
@@ -123,9 +123,9 @@ def shifts_by_column(rows: Rows) -> go.Figure:
     order = [f"{row['column']}, {row['measure']}" for row in shown]
     figure.add_vline(1, line_dash="dot", line_color=TEXT, annotation_text="large")
     figure.update_yaxes(categoryorder="array", categoryarray=order)
-    figure = lying_bars(figure, "How far each column moved", "effect size (1 = large)")
+    figure = horizontal_bars(figure, "How far each column moved", "effect size (1 = large)")
     figure.update_layout(height=_MARGIN + _BAR * max(len(shown), 4))
-    return figure if rows else noted(figure, "at least one of the runs has no processed records")
+    return figure if rows else with_note(figure, "at least one of the runs has no processed records")
 
 
 def side_by_side(rows: Rows, title: str, unit: str, most: int = 15) -> go.Figure:
@@ -136,9 +136,9 @@ def side_by_side(rows: Rows, title: str, unit: str, most: int = 15) -> go.Figure
     for run, colour in (("b", ACCENT), ("a", QUIET)):
         own = [row[run] for row in shown]
         figure.add_bar(x=own, y=[row["name"] for row in shown], name=f"run {run}", orientation="h", marker_color=colour)
-    figure = lying_bars(figure, title, unit)
+    figure = horizontal_bars(figure, title, unit)
     figure.update_layout(height=_MARGIN + 1.6 * _BAR * max(len(shown), 3), legend_traceorder="reversed")
-    return figure if shown else noted(figure, "nothing to compare")
+    return figure if shown else with_note(figure, "nothing to compare")
 
 
 def _largest(row: Mapping[str, Any]) -> float:

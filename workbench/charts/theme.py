@@ -1,4 +1,4 @@
-"""The one look of all figures: colours that colour-blind people tell apart, readable on light and on dark pages.
+"""The theme of all figures: colours that colour-blind people tell apart, readable on light and on dark pages.
 
 The palette is Okabe and Ito's (Color Universal Design, 2008) without black and yellow, which vanish on one of the
 two backgrounds. Figures have no background of their own; text is a grey with a contrast of 4.5 to white and to black.
@@ -10,25 +10,15 @@ import html
 import re
 
 import plotly.graph_objects as go
-import plotly.io as pio
 
-TEMPLATE = "workbench"
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 ACCENT, WARNING = PALETTE[0], PALETTE[5]
 TEXT = "#767676"
 QUIET = "#999999"
-CATEGORY_COLOURS = dict(zip("ABCD", PALETTE, strict=False))
 _LABEL_CHARACTERS = 60
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _GRID = "rgba(128, 128, 128, 0.25)"
 _CLEAR = "rgba(0, 0, 0, 0)"
-
-
-def register() -> str:
-    """Make the template known to Plotly as the default one; return its name. Doing so twice does no harm."""
-    pio.templates[TEMPLATE] = _template()
-    pio.templates.default = TEMPLATE
-    return TEMPLATE
 
 
 def titled(figure: go.Figure, title: str, x_title: str, y_title: str) -> go.Figure:
@@ -37,23 +27,23 @@ def titled(figure: go.Figure, title: str, x_title: str, y_title: str) -> go.Figu
     return figure
 
 
-def lying_bars(figure: go.Figure, title: str, x_title: str, y_title: str = "") -> go.Figure:
-    """Do the same for bars that lie: their numbers stand on the x axis."""
+def horizontal_bars(figure: go.Figure, title: str, x_title: str, y_title: str = "") -> go.Figure:
+    """Do the same for horizontal bars, whose numbers are on the x axis."""
     return titled(figure, title, x_title, y_title).update_xaxes(tickformat=",~f")
 
 
 def as_label(text: str) -> str:
-    """Return a text out of the data so that Plotly shows it as it is: tags, entities and $…$ are markup to Plotly.
+    """Escape a text of the data, so that Plotly shows it unchanged: tags, entities and $…$ are markup to Plotly.
 
-    What cannot be seen, or turns the reading direction, shows as U+FFFD; no text at all as a pair of quotes.
+    Invisible characters and those that change the reading direction show as U+FFFD, an empty text as a pair of quotes.
     """
     shown = text if len(text) <= _LABEL_CHARACTERS else f"{text[: _LABEL_CHARACTERS - 1]}…"
-    shown = _UNSEEN.sub("\ufffd", shown) if shown.strip(" ") else f"“{shown}”"
+    shown = _INVISIBLE.sub("\ufffd", shown) if shown.strip(" ") else f"“{shown}”"
     return html.escape(shown, quote=False).replace("$", "&#36;")
 
 
-def noted(figure: go.Figure, text: str) -> go.Figure:
-    """Write a sentence into the middle of a figure that has nothing else to show."""
+def with_note(figure: go.Figure, text: str) -> go.Figure:
+    """Write a sentence into the middle of an empty figure."""
     font = {"size": 16}
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     return figure.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font=font)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection as DriverConnection
 from sqlalchemy import Connection, text
 
 from workbench.base.errors import ManifestBroken
+from workbench.services.database_errors import translated
 from workbench.stage.pipeline import StageName, stage_named
 
 _RELATIONS = text("""
@@ -19,6 +23,7 @@ where nspname = :schema and relkind in ('r', 'v')
 order by relname
 """)
 MARKER = "run of workbench database "
+_SECONDS_TO_CONNECT = 10
 _CREATE = sql.SQL("""
 create schema if not exists {schema};
 do $$
@@ -104,3 +109,17 @@ def create_schema(connection: Connection, schema: str) -> None:
     """Create `schema` in the caller's transaction, marked."""
     driver: Any = connection.connection.driver_connection
     connection.exec_driver_sql(schema_creation(schema).as_string(driver))
+
+
+@contextmanager
+def connected(database_url: str) -> Iterator[DriverConnection]:
+    """Open a connection for the block; raises `ServiceUnavailable` without the URL, which may hold a password."""
+    try:
+        connection = psycopg2.connect(database_url, connect_timeout=_SECONDS_TO_CONNECT)
+    except psycopg2.OperationalError as error:
+        raise translated(error) from error
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()

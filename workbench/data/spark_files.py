@@ -45,7 +45,7 @@ def write_tables(tables: Mapping[str, DataFrame], folder: Path) -> dict[str, int
     aside = folder.resolve() / f"{_ASIDE}{secrets.token_hex(4)}"
     try:
         for name, table in tables.items():
-            with spark_errors_told(aside):
+            with spark_errors_translated(aside):
                 table.write.option("compression", "snappy").parquet(str(aside / name))
             _take_over(aside / name)
         _put_in_place(aside, folder / PROCESSED)
@@ -71,7 +71,7 @@ def limit_retries(spark: SparkSession | ConnectSession) -> None:
 
 
 @contextmanager
-def spark_errors_told(path: Path) -> Iterator[None]:
+def spark_errors_translated(path: Path) -> Iterator[None]:
     """Tell a Spark server that is gone, or that cannot see `path`, in one line."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""Records that ingestion refuses: why, where they stood, and the file that keeps them."""
+"""Rejected records: the reason, their place in the input, and the file that keeps them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _COLUMNS = {"line": pl.Int64, "position": pl.Int64, "field": pl.String, "reason"
 
 
 class Reason(StrEnum):
-    """Why a record is refused: a few stable codes, fit for a metric's tag."""
+    """Why a record is rejected: a few stable codes, fit for a metric's tag. A data set may add codes of its own."""
 
     MALFORMED = "malformed"
     """Not one JSON value: syntax, cut off, invalid UTF-8, nested deeper than 64 levels."""
     TOO_LARGE = "too_large"
     """Longer than 64 MiB, or of more than a million values."""
     DUPLICATE_KEY = "duplicate_key"
-    """An object has the same key twice, so nobody can say which one counts."""
+    """An object has the same key twice, so its value is ambiguous."""
     MISSING_FIELD = "missing_field"
     """A required field is absent or null."""
     WRONG_TYPE = "wrong_type"
@@ -36,8 +36,6 @@ class Reason(StrEnum):
     """A number or a text length beyond its bounds, or a number that does not fit 64 bits."""
     NOT_FINITE = "not_finite"
     """NaN or Infinity, which JSON does not have but some writers emit."""
-    UNKNOWN_CATEGORY = "unknown_category"
-    """A category other than A to D, once trimmed and upper-cased."""
     INVALID_DATE = "invalid_date"
     """Not ISO 8601, no such day, or outside the years 1 to 9999 in UTC."""
     FORBIDDEN_TEXT = "forbidden_text"
@@ -47,9 +45,9 @@ class Reason(StrEnum):
 
 
 class RecordRejected(Exception):
-    """One record is refused; `field` is a dotted path, cut at 200 characters, or None for the record as a whole."""
+    """One record is rejected; `field` is a dotted path, cut at 200 characters, or None for the record as a whole."""
 
-    def __init__(self, reason: Reason, field: str | None = None) -> None:
+    def __init__(self, reason: str, field: str | None = None) -> None:
         self.field = field[:FIELD_CHARACTERS] if field else field
         self.reason = reason
         super().__init__(f"{self.field or 'record'}: {reason}")
@@ -57,11 +55,11 @@ class RecordRejected(Exception):
 
 @dataclass(frozen=True)
 class Reject:
-    """A refused record: its line or array position (both from 1), the field, the reason and its own bytes."""
+    """A rejected record: its line or array position (both from 1), the field, the reason and its own bytes."""
 
     number: int
     field: str | None
-    reason: Reason
+    reason: str
     raw: bytes
 
 

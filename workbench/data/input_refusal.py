@@ -1,4 +1,4 @@
-"""Why an input as a whole is refused, in one line: where it went wrong first, what was found and what was wanted.
+"""Why an input as a whole is refused, in one line: the first reject, the fields found and the fields expected.
 
 The line goes into logs, tables and reports. Of a file that holds no JSON at all it quotes nothing, and of a JSON record
 no more than a few words, without what stands under a credential's name.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.parameters import IngestParameters
-from pipeline_lib.rejects import REJECTS, Reason, RejectFile
-from pipeline_lib.validation import OPTIONAL_FIELDS, REQUIRED_FIELDS
 from workbench.base.errors import InputUnreadable, NothingAccepted, TooManyRejects
 from workbench.base.redaction import redacted_json
+from workbench.data.rejects import REJECTS, Reason, RejectFile
 
 _NEARLY_ALL = 0.9
 _PARSED_BYTES = 1 << 20
@@ -29,12 +28,17 @@ _DEEPEST_ARRAY = 3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an input: its file, the stage's folder, records read, the rejects among them."""
+    """The result of reading an input: its file, the stage's folder, records read, the rejects among them.
+
+    `required` and `optional` name the fields of a record, for the message.
+    """
 
     source: Path
     folder: Path
     read: int
     rejects: RejectFile
+    required: Sequence[str]
+    optional: Sequence[str]
 
     @property
     def rejected(self) -> int:
@@ -53,18 +57,18 @@ def check_is_json(outcome: Outcome) -> None:
     raise InputUnreadable(f"{outcome.source}: {what} that can be read; first: {where}; {advice}")
 
 
-def check_accepted(parameters: IngestParameters, outcome: Outcome) -> None:
+def check_accepted(outcome: Outcome, max_reject_rate: float, allow_empty: bool) -> None:
     """Raise `TooManyRejects` above `max_reject_rate`, `NothingAccepted` unless `allow_empty`.
 
     A quotient is rounded as the rate was when it was read, so 29 of 100 is 0.29; 0.29 * 100 is a little less than 29.
     """
     rate = outcome.rejected / max(outcome.read, 1)
-    if rate > parameters.max_reject_rate:
+    if rate > max_reject_rate:
         raise TooManyRejects(
             f"{outcome.source}: {outcome.rejected:,} of {outcome.read:,} records rejected ({rate:.1%}, at most "
-            f"{parameters.max_reject_rate:.1%} allowed); {_explanation(outcome)}"
+            f"{max_reject_rate:.1%} allowed); {_explanation(outcome)}"
         )
-    if outcome.rejected == outcome.read and not parameters.allow_empty:
+    if outcome.rejected == outcome.read and not allow_empty:
         raise NothingAccepted(f"{outcome.source}: no record of {outcome.read:,} is accepted; {_explanation(outcome)}")
 
 
@@ -72,19 +76,19 @@ def _explanation(outcome: Outcome) -> str:
     kept = f"all of them in {outcome.folder / REJECTS}"
     parts = [f"first: {outcome.rejects.describe_first()}"]
     if outcome.rejected >= _NEARLY_ALL * outcome.read:
-        parts += _found_and_wanted(outcome.rejects, is_only=outcome.read == 1)
+        parts += _found_and_wanted(outcome)
     if outcome.rejected == outcome.read:
         return "; ".join([*parts, kept, "allow_empty (with max_reject_rate 1) lets a run complete without a record"])
     return "; ".join([*parts, kept, "max_reject_rate allows more"])
 
 
-def _found_and_wanted(rejects: RejectFile, is_only: bool) -> list[str]:
-    first = rejects.first_json
+def _found_and_wanted(outcome: Outcome) -> list[str]:
+    first = outcome.rejects.first_json
     fields = _fields_of(first.raw) if first else None
-    array = _array_in(first.raw, fields) if first and is_only else None
+    array = _array_in(first.raw, fields) if first and outcome.read == 1 else None
     if array:
         return [_unwrap(array)]
-    wanted = f"wanted: {', '.join(REQUIRED_FIELDS)}, and may be {', '.join(OPTIONAL_FIELDS)}"
+    wanted = f"wanted: {', '.join(outcome.required)}, and may be {', '.join(outcome.optional)}"
     if not fields:
         return [wanted]
     return [f"fields found: {_names(fields)}", wanted, f"the record: {_shown(fields)}"]

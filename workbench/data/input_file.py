@@ -1,4 +1,4 @@
-"""Bytes of an input file, whatever compresses it: found by its first bytes, never by its name."""
+"""Bytes of an input file, decompressed; the compression is detected from the first bytes, never from the name."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ import zstandard
 
 from workbench.base.errors import InputUnreadable
 
-GENERATED_FILES = {"jsonl": "records.jsonl", "array": "records.json"}
-"""What stage 1 calls its file, by `input_format`."""
-
 CHUNK_BYTES = 8 << 20
 # What is read at once bounds what comes out at once. gzip: at most 1,032 bytes of one (zlib, "Maximum compression
 # factor"), 16 MiB of 16 KiB. zstd: 128 KiB of a block of 4 bytes (RFC 8878, 3.1.1.2), 64 MiB of 2 KiB.
@@ -24,17 +21,17 @@ _WINDOW_BYTES = 1 << 27
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
-Noted = Callable[[bytes], None]
-"""Called with the bytes of a file as they are read, e.g. to hash them."""
+OnBytes = Callable[[bytes], None]
+"""Called with the bytes of a file as they are read, for example to hash them."""
 
 
-def unnoted(_piece: bytes) -> None:
-    """Note nothing."""
+def ignore_bytes(_piece: bytes) -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
 class FileState:
-    """What differs once a file is written to or replaced, except within one tick of the file system's clock."""
+    """Inode, size and time: they differ once a file is changed or replaced, except within one tick of the clock."""
 
     inode: int
     size: int
@@ -42,7 +39,7 @@ class FileState:
 
     @classmethod
     def of(cls, found: os.stat_result) -> Self:
-        """Take it from what the operating system says."""
+        """Take it from the result of `stat`."""
         return cls(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
@@ -54,17 +51,17 @@ class Source:
     compression: str
     state: FileState
 
-    def chunks(self, noted: Noted = unnoted) -> Iterator[bytes]:
+    def chunks(self, on_bytes: OnBytes = ignore_bytes) -> Iterator[bytes]:
         """Yield the uncompressed content in pieces of 8 MiB; memory stays flat, whatever the ratio.
 
-        `noted` gets the bytes as they stand in the file, by the end all of them. Raises `InputUnreadable` that says
+        `on_bytes` gets the bytes as they stand in the file, by the end all of them. Raises `InputUnreadable` that says
         where the file breaks.
         """
-        pieces = self._plain(noted) if self.compression == "none" else self._decompressed(noted)
+        pieces = self._plain(on_bytes) if self.compression == "none" else self._decompressed(on_bytes)
         yield from _gathered(pieces)
 
     def check_unchanged(self) -> None:
-        """Raise `InputUnreadable` when the file is no more as it was: what has been read may be half of two files."""
+        """Raise `InputUnreadable` when the file has changed: what has been read may be parts of two files."""
         try:
             state = FileState.of(self.path.stat())
         except OSError as error:
@@ -72,21 +69,21 @@ class Source:
         if state != self.state:
             raise InputUnreadable(f"{self.path}: changed while it was read; run again when it is complete")
 
-    def _plain(self, noted: Noted) -> Iterator[bytes]:
+    def _plain(self, on_bytes: OnBytes) -> Iterator[bytes]:
         try:
             with self.path.open("rb") as file:
                 while piece := file.read(CHUNK_BYTES):
-                    noted(piece)
+                    on_bytes(piece)
                     yield piece
         except OSError as error:
             raise InputUnreadable(f"{self.path}: {error.strerror or error}") from error
 
-    def _decompressed(self, noted: Noted) -> Iterator[bytes]:
+    def _decompressed(self, on_bytes: OnBytes) -> Iterator[bytes]:
         done = 0
         try:
             with self.path.open("rb") as file:
                 size = _PIECES[self.compression]
-                for piece in _inflate(lambda: _read(file, size, noted), _DECOMPRESSORS[self.compression]):
+                for piece in _inflate(lambda: _read(file, size, on_bytes), _DECOMPRESSORS[self.compression]):
                     done += len(piece)
                     yield piece
         except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
@@ -98,7 +95,7 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """Look at the file; raises `InputUnreadable` when it is missing, no file, forbidden, or in UTF-16."""
+    """Detect the compression of the file; raises `InputUnreadable` when it is missing, no file, or not readable."""
     try:
         if path.exists() and not path.is_file():
             raise InputUnreadable(f"{path}: is not a file")
@@ -118,9 +115,9 @@ _DECOMPRESSORS: dict[str, Callable[[], Any]] = {
 }
 
 
-def _read(file: IO[bytes], size: int, noted: Noted) -> bytes:
+def _read(file: IO[bytes], size: int, on_bytes: OnBytes) -> bytes:
     piece = file.read(size)
-    noted(piece)
+    on_bytes(piece)
     return piece
 
 

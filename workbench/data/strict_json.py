@@ -1,4 +1,4 @@
-"""JSON read exactly: numbers keep their text, a repeated key is noticed, nothing that is not JSON passes."""
+"""JSON read exactly: numbers keep their text, repeated keys are detected, anything else than JSON is rejected."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline_lib.elements import STRINGS, CutText
-from pipeline_lib.rejects import Reason, RecordRejected
+from workbench.data.json_stream import STRINGS, CutText
+from workbench.data.rejects import Reason, RecordRejected
 
 MAX_DEPTH = 64
 MAX_VALUES = 1_000_000
