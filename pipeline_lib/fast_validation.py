@@ -1,4 +1,4 @@
-"""Clean records, read fast: whatever is not provably clean is left to `validation`, which decides.
+"""Clean records, read fast; every record that is not provably clean is decided by `validation`.
 
 A record passes here only if every rule of `validation` holds for it without any repair. msgspec checks types,
 bounds, UTF-8 and escapes while it parses; unknown fields and nulls make it give up. A repeated key shows in the

@@ -44,7 +44,7 @@ def generate(parameters: GenerateParameters, folder: Path, progress: Progress = 
 
 
 def is_distributed(parameters: GenerateParameters) -> bool:
-    """Tell whether there are so many records that Spark makes them (`generate_on_spark`, the same bytes)."""
+    """Return whether Spark makes the records, because there are so many (`generate_on_spark`, the same bytes)."""
     return parameters.records > parameters.distributed_threshold
 
 

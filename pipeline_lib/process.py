@@ -151,7 +151,7 @@ def write_processed(
     """Write the items and their aggregates below `folder`/processed. Counts: processed.
 
     Records go to parts by the hash of their id and are sorted by id within, so that neither the number of cores nor
-    the order of tasks changes a byte. `dataset` tells how many records there must be: `ConservationBroken` otherwise.
+    the order of tasks changes a byte. Raises `ConservationBroken` when their number differs from that of `dataset`.
     """
     rows = pq.read_metadata(dataset).num_rows
     parts = partitions_for(rows, partitions)

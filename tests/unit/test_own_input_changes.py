@@ -119,7 +119,7 @@ def test_a_file_that_changes_while_it_is_read_is_unreadable(
 
 
 def test_a_file_that_goes_away_while_it_is_read_is_unreadable(own: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputUnreadable, match=r"own\.json: went away while it was read \(No such file"):
+    with pytest.raises(InputUnreadable, match=r"own\.json: cannot be read any more \(No such file"):
         ingest(parameters(own), own, tmp_path / "out", meanwhile(Path.unlink, own))
 
 

@@ -19,7 +19,7 @@ _OTHER_PROOF_VARIABLES = frozenset({"PGPASSFILE", "PGSSLCERT"})
 def check_credentials(name: str, url: str, environment: Mapping[str, str]) -> None:
     """Raise `InvalidSetting` when the URL in setting `name` leaves this machine with no or a well-known password.
 
-    RabbitMQ's client takes guest:guest where an AMQP URL names nobody. PostgreSQL may have other proof (a password
+    RabbitMQ's client takes guest:guest where an AMQP URL names no user. PostgreSQL may have other proof (a password
     file, a certificate); Spark Connect has no user, and is asked for nothing.
     """
     scheme = url.partition("://")[0].lower()  # urllib refuses some URLs of several hosts that libpq takes
@@ -40,14 +40,14 @@ def check_credentials(name: str, url: str, environment: Mapping[str, str]) -> No
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine and nothing else; a path is a unix socket's folder."""
+    """Return whether a host is this machine only; a path is the folder of a unix socket."""
     name = host.lower().rstrip(".")
     if name.startswith(("/", "@")) or name == "localhost" or name.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
-        return False  # a name: whoever answers to it, it is not this machine alone
+        return False  # a name may resolve to another machine
 
 
 def _of_database(uri: str, environment: Mapping[str, str]) -> tuple[list[str], str, str]:

@@ -60,12 +60,12 @@ def kept(path: Path, parse: Callable[[bytes], T]) -> T | None:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder and what is missing above it, for nobody but their owner; what is there keeps its mode."""
+    """Make a folder and what is missing above it, for their owner only; folders that exist keep their mode."""
     return made_folder(folder, 0o700)
 
 
 def made_folder(folder: Path, mode: int = 0o777) -> Path:
-    """Make a folder and what is missing above it, so that a power loss takes none of them away; return it."""
+    """Make a folder and what is missing above it, synced, so that they survive a power loss; return it."""
     for path in (*reversed(folder.parents), folder):
         if not path.is_dir():
             path.mkdir(mode, exist_ok=True)
@@ -74,7 +74,7 @@ def made_folder(folder: Path, mode: int = 0o777) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file's content, or a folder's entries, before this returns."""
+    """Flush a file's content, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -14,6 +14,7 @@ _RPC_ERROR = re.compile(
     r"<_\w*RpcError of RPC that terminated with:\s*status = StatusCode\.(\w+)\s*details = \"(.*?)\"\n.*?\n\s*>",
     re.DOTALL,
 )
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _CAUSED_BY = "Caused by: "
 _READ_ON = re.compile(r"For more information check: \S+")
 # What is no reason: frames of a stack, dbt's macros, a mark under a statement.
@@ -41,11 +42,16 @@ def joined(text: str, longest: int = _LONGEST) -> str:
     """Return the lines of an exception's text that hold a meaning as one line."""
     text = _READ_ON.sub("", _RPC_ERROR.sub(r"\1: \2", text))
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    told = [line for line in lines if line and not _NOISE.match(line) and not line.startswith(_CAUSED_BY)]
+    meaningful = [line for line in lines if line and not _NOISE.match(line) and not line.startswith(_CAUSED_BY)]
     causes = [line for line in lines if line.startswith(_CAUSED_BY)]
     cause = f" ({causes[-1]})"[:longest] if causes else ""
-    line, room = " ".join(told), longest - len(cause)
+    line, room = " ".join(meaningful), longest - len(cause)
     return (line if len(line) <= room else f"{line[: room - 1]}…") + cause
+
+
+def without_terminal_codes(text: str) -> str:
+    """Remove ANSI escape sequences, as for colours, from a text."""
+    return _TERMINAL_CODES.sub("", text)
 
 
 def _inside(error: BaseException) -> Iterator[BaseException]:

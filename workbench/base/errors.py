@@ -8,7 +8,7 @@ WorkbenchError                    exit code 1, shown as one line
 │   ├── MigrationNeeded           the database's tables are of an older version, and this command changes none
 │   ├── MigrationRefused          they cannot be brought up to date while runs of that version are at work
 │   ├── NoProject                 no pipeline.toml at or above the working directory
-│   ├── NotebookRefused           a notebook cannot be executed as it is
+│   ├── NotebookRefused           a notebook cannot be executed
 │   ├── ReaderSchemaRefused       the schema for readers holds objects that are not ours, or may not be written
 │   ├── ResumeRefused             the run has not ended, or it is not said from which stage (an IllegalTransition, too)
 │   └── UnknownRun                no run has this id, or none fits
@@ -25,19 +25,19 @@ WorkbenchError                    exit code 1, shown as one line
 ├── NotPublished                  a completed run cannot be shown to readers now; it is tried again
 ├── ManifestBroken                an artefact is missing or is not what its manifest says
 ├── NotebookFailed                a cell raised, or its kernel died, hung or was cancelled
-├── RunCancelled                  exit code 130: somebody asked the run to stop
-└── RunStateError                 the run may not go that way
-    ├── IllegalTransition         from this state there is no way to that one
-    └── LeaseLost                 somebody else decided about this run
+├── RunCancelled                  exit code 130: the run was asked to stop
+└── RunStateError                 the state of the run does not allow it
+    ├── IllegalTransition         this state has no transition to that one
+    └── LeaseLost                 another process owns the run now
 
-`str(error)` is the whole message to a person: what, where, how to mend it.
+`str(error)` is the whole message to a person: what, where, how to fix it.
 """
 
 from __future__ import annotations
 
 
 class WorkbenchError(Exception):
-    """Base of all errors that are told as one line instead of a traceback."""
+    """Base of all errors that are shown as one line instead of a traceback."""
 
     exit_code = 1
     transient = False
@@ -99,7 +99,7 @@ class ReaderSchemaRefused(Refused):
 
 
 class ServiceUnavailable(WorkbenchError):
-    """A component cannot be reached or started. The message says which, where, and how to mend it."""
+    """A component cannot be reached or started. The message says which, where, and how to fix it."""
 
     transient = True
 
@@ -145,9 +145,9 @@ class NotPublished(WorkbenchError):
 
 
 class NotebookFailed(WorkbenchError):
-    """A stage's notebook did not end well; the message names cell and reason.
+    """A stage's notebook did not complete; the message names cell and reason.
 
-    `exception` is the class name as the kernel told it, `status` failed, killed, timed_out or cancelled, `record`
+    `exception` is the class name that the kernel reported, `status` failed, killed, timed_out or cancelled, `record`
     what execution knows: number (cell), source, value, traceback, kernel (exit, signal, peak memory).
     """
 
@@ -168,11 +168,11 @@ class RunCancelled(WorkbenchError):
 
 
 class RunStateError(WorkbenchError):
-    """The run may not go that way."""
+    """The state of the run does not allow the action."""
 
 
 class IllegalTransition(RunStateError):
-    """From the present state there is no way to the one asked for. A terminal state is final."""
+    """The present state has no transition to the requested one. A terminal state is final."""
 
 
 class ResumeRefused(Refused, IllegalTransition):
@@ -199,5 +199,5 @@ TRANSIENT_NAMES = frozenset(
 
 
 def is_transient(name: str) -> bool:
-    """Tell whether an exception of this class name is worth another attempt (kernels report names, not classes)."""
+    """Return whether an exception of this class name is transient (kernels report names, not classes)."""
     return name in TRANSIENT_NAMES

@@ -82,12 +82,12 @@ class ScreenFormatter(logging.Formatter):
 
 
 class _LogFile(RotatingFileHandler):
-    """Tells once, in a line for the screen, that it cannot be written, as on a full disk: no reason to end a run."""
+    """A log file that cannot be written, as on a full disk, is reported once on the screen and ends no run."""
 
     _told = False
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
-        """Tell whether to write to another file: this one is full, or another process has moved it aside."""
+        """Return whether to change to a new file: this one is full, or another process has renamed it."""
         return bool(super().shouldRollover(record)) or (self.stream is not None and not self._is_present())
 
     def doRollover(self) -> None:
@@ -128,7 +128,7 @@ def configure(settings: Settings, *, verbose: bool = False) -> None:
     on_screen.setLevel(logging.INFO if verbose else logging.WARNING)
     on_screen.addFilter(_tells_something_new)
     root.addHandler(on_screen)
-    logging.getLogger("pika").setLevel(logging.CRITICAL)  # a traceback for every try; the relay tells of an outage once
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # a traceback for every try; the relay reports an outage once
     for noisy in ("alembic", "httpx", "traitlets", "papermill", "py4j", "pyspark"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

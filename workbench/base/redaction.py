@@ -1,4 +1,4 @@
-"""Strikes secrets out of text before it is kept or shown: those that are known, and what looks like one.
+"""Removes secrets from text before it is stored or shown: known secrets, and text that looks like one.
 
 A secret is known once it has come into this process by a setting or an environment variable: see `keep_secrets_of`.
 """
@@ -19,7 +19,7 @@ STRUCK = "***"
 WELL_KNOWN = frozenset(
     {"guest", "postgres", "password", "admin", "secret", "changeme", "rabbitmq", "workbench", "root"}
 )
-"""Passwords that everybody knows: no secrets, and good for loopback only."""
+"""Well-known default passwords: no secrets, and allowed on loopback only."""
 
 _SHORTEST = 6  # striking out shorter ones would garble every other word
 _LONG = 12  # no ordinary word: long enough to be struck out where a name only hints at a secret
@@ -37,7 +37,7 @@ _HINTING_NAME = re.compile(
 )
 _HEADERS_NAME = re.compile(r"headers?$", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)([^\s:/@'\"<>]*):([^\s/'\"<>]+)@")
-# Quotes may have backslashes before them: the text of a text that somebody has encoded. PWD=/… is a folder.
+# Quotes may have backslashes before them: text that was encoded as JSON. PWD=/… is a folder.
 _ASSIGNED = re.compile(
     rf"""(?i)({_LABELS}|pwd(?==[^/])|(?:(?<=[?&;])|x-amz-)sig(?:nature)?)=(\\*'[^']+'|\\*"[^"]+"|[^\s;&'"]+)"""
 )
@@ -76,7 +76,7 @@ def without_known_secrets(value: Any) -> Any:
 
 
 def redacted_json(value: Any) -> Any:
-    """Return a value as JSON can hold it, every text in it `redacted`, at any depth, before anybody encodes it.
+    """Return a value as JSON can hold it, every text in it `redacted`, at any depth, before it is encoded.
 
     A text that stands under a credential's name is struck whole. What JSON does not know becomes a text.
     """

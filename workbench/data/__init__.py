@@ -1,1 +1,1 @@
-"""What any pipeline of data wants: publication, run tables, dbt, Spark's files."""
+"""Blocks for any pipeline of data: JSON, output files, tables, publication, dbt and Spark."""

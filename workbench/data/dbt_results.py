@@ -1,4 +1,4 @@
-"""What dbt did, node by node: seconds, rows and status of models, failures of tests, and the error they amount to."""
+"""The results of dbt by node: seconds, rows and status of models, failures of tests, and the error of a build."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TestRun:
 
 @dataclass(frozen=True)
 class Failure:
-    """A node that did not do well: what it is, where its SQL lies, and dbt's message."""
+    """A node that failed: its kind, the file of its SQL, and dbt's message."""
 
     kind: str
     name: str
@@ -123,10 +123,10 @@ def declared_nodes(target: Path) -> dict[str, str]:
 
 
 def build_error(build: Build) -> WorkbenchError | None:
-    """Return the error a build amounts to, naming what failed or was left out; None when all ran and did well."""
+    """Return the error of a build, naming what failed or was left out; None when all ran and passed."""
     if build.failures:
         lost = next((failure for failure in build.failures if _is_lost_connection(failure.message)), None)
-        return error_of(str(lost) if lost else _told(build.failures))
+        return error_of(str(lost) if lost else _summary(build.failures))
     if build.not_run:
         return ModelTestFailed(
             f"dbt left out {len(build.not_run)} models and tests that the project declares: {_named(build.not_run)}; "
@@ -136,13 +136,13 @@ def build_error(build: Build) -> WorkbenchError | None:
 
 
 def error_of(message: str) -> WorkbenchError:
-    """Return `ServiceUnavailable` when dbt's message tells of a lost connection, else `ModelTestFailed`."""
+    """Return `ServiceUnavailable` when dbt's message reports a lost connection, else `ModelTestFailed`."""
     if _is_lost_connection(message):
-        return ServiceUnavailable(f"PostgreSQL went away while dbt was at work: {joined(message)}")
+        return ServiceUnavailable(f"the connection to PostgreSQL was lost while dbt ran: {joined(message)}")
     return ModelTestFailed(message)
 
 
-def _told(failures: Iterable[Failure]) -> str:
+def _summary(failures: Iterable[Failure]) -> str:
     first, *others = failures
     return f"{first}; failed too: {_named([failure.name for failure in others])}" if others else str(first)
 

@@ -77,7 +77,7 @@ class DbtCall:
 def profile_environment(info: ConnectionInfo, schema: str) -> dict[str, str]:
     """Return the variables that dbt/profiles.yml and libpq read, from an open connection's parameters.
 
-    dbt strikes the value of a variable named DBT_ENV_SECRET_… out of all it writes.
+    dbt removes the value of a variable named DBT_ENV_SECRET_… from all it writes.
     """
     parameters = info.dsn_parameters
     beyond = {variable: parameters[name] for name, variable in _LIBPQ_VARIABLES.items() if parameters.get(name)}
@@ -94,8 +94,8 @@ def profile_environment(info: ConnectionInfo, schema: str) -> dict[str, str]:
 def call_dbt(call: DbtCall, progress: Progress = silent) -> RunExecutionResult:
     """Call dbt and return the result of every node, failed ones too.
 
-    `progress` is told models and tests done, and how many there are. Raises `ServiceUnavailable` when dbt is at work in
-    this process already (it keeps its state in globals), `ModelTestFailed` when dbt could not begin, and what
+    `progress` gets the number of finished models and tests, and their total. Raises `ServiceUnavailable` when dbt
+    already runs in this process (it keeps its state in globals), `ModelTestFailed` when dbt could not begin, and what
     interrupted it.
     """
     if not _alone.acquire(blocking=False):
@@ -135,12 +135,12 @@ def _close_log() -> None:
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set these variables for the block, without any other option of dbt's, and restore all afterwards."""
     options = {name for name in os.environ if name.startswith("DBT_")}
-    former = {name: os.environ.get(name) for name in options | values.keys()}
-    _set_variables({name: values.get(name) for name in former})
+    earlier = {name: os.environ.get(name) for name in options | values.keys()}
+    _set_variables({name: values.get(name) for name in earlier})
     try:
         yield
     finally:
-        _set_variables(former)
+        _set_variables(earlier)
 
 
 def _set_variables(values: Mapping[str, str | None]) -> None:
@@ -159,7 +159,7 @@ class _NodeCounter:
         self._lock = threading.Lock()
         self._done = 0
         self._total: int | None = None
-        self._told = 0.0
+        self._reported_at = 0.0
 
     def __call__(self, event: Any) -> None:
         with self._lock:
@@ -167,10 +167,10 @@ class _NodeCounter:
                 self._total = event.data.total
             elif event.info.name == "NodeFinished":
                 self._done += 1
-                self._tell()
+                self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         now = time.monotonic()
-        if self._done == self._total or now - self._told >= _SECONDS_BETWEEN_CALLS:
-            self._told = now
+        if self._done == self._total or now - self._reported_at >= _SECONDS_BETWEEN_CALLS:
+            self._reported_at = now
             self._progress(self._done, self._total, NODES)

@@ -65,7 +65,7 @@ class Source:
         try:
             state = FileState.of(self.path.stat())
         except OSError as error:
-            raise InputUnreadable(f"{self.path}: went away while it was read ({error.strerror or error})") from error
+            raise InputUnreadable(f"{self.path}: cannot be read any more ({error.strerror or error})") from error
         if state != self.state:
             raise InputUnreadable(f"{self.path}: changed while it was read; run again when it is complete")
 

@@ -8,6 +8,7 @@ one that begins with `{`.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ KEPT_BYTES = 16 << 10
 _DEEPEST = 1024
 """Levels that are looked through; a value that is nested deeper is no record (`strict_json.MAX_DEPTH`)."""
 
-MARK = b"\xef\xbb\xbf"
+MARK = codecs.BOM_UTF8
 """The byte order mark, which each of several files put together may bring along."""
 
 _GAP = re.compile(rb"(?:[\s,]|" + MARK + rb")*+")
@@ -42,7 +43,7 @@ EXPORT_HEAD = re.compile(
     rb'\{\s*+"pipeline_id"\s*+:\s*+"\w{1,40}+"\s*+,\s*+"generated_at"\s*+:\s*+"[\w:.+-]{1,40}+"\s*+,\s*+'
     rb'"record_count"\s*+:\s*+[0-9]{1,20}+\s*+,\s*+"data"\s*+:\s*+\['
 )
-"""How a JSON export of stage 5 begins; its records follow, and `]}`."""
+"""How a JSON document of `output_formats.write_json` begins; its records follow, and `]}`."""
 
 _EXPORT_HEAD_BYTES = 1 << 10
 _CLOSING = {b"{": b"}", b"[": b"]"}
@@ -66,7 +67,7 @@ class Layout(StrEnum):
     OBJECTS = "objects"
     """One object after the other, each over several lines, as pretty-printers write them; arrays may follow."""
     EXPORT = "export"
-    """A JSON export of stage 5, {"pipeline_id", "generated_at", "record_count", "data": [...]}."""
+    """A document of `write_json`: {"pipeline_id", "generated_at", "record_count", "data": [...]}."""
 
     @property
     def unit(self) -> str:
@@ -101,7 +102,7 @@ class RecordStream:
 
 
 def detect(source: Source, allow_empty: bool = False) -> RecordStream:
-    """Find out the layout from the first bytes; raises `InputUnreadable` (no JSON at all), `InputEmpty` if not allowed.
+    """Detect the layout from the first bytes; raises `InputUnreadable` (no JSON at all), `InputEmpty` if not allowed.
 
     No message quotes the file: what is no JSON may be a key or a list of passwords.
     """
@@ -132,7 +133,7 @@ def _more(head: bytes, chunks: Iterator[bytes], size: int) -> bytes:
 
 
 def _spans_lines(head: bytes, chunks: Iterator[bytes]) -> bool:
-    """Tell whether the first object goes on beyond its first line; reads on to its end, but not beyond 64 MiB."""
+    """Return whether the first object goes on beyond its first line; reads on to its end, but not beyond 64 MiB."""
     if b"\n" in head and is_json(head[: head.index(b"\n")]):
         return False
     end = end_of_value(head, 0)
@@ -217,7 +218,7 @@ def _element_batches(elements: Iterable[bytes]) -> Iterator[Batch]:
 
 
 class CutText(bytes):
-    """The beginning of a record that is longer than `MAX_RECORD_BYTES`, with a NUL at its end: no JSON for sure."""
+    """The beginning of a record that is longer than `MAX_RECORD_BYTES`, and a NUL, so that it is never JSON."""
 
     @classmethod
     def of(cls, text: bytes) -> Self:
@@ -226,7 +227,7 @@ class CutText(bytes):
 
 
 def is_json(text: bytes) -> bool:
-    """Tell whether the text is one JSON value, as far as its structure goes."""
+    """Return whether the text is one JSON value in structure."""
     try:
         _VALUE.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -268,7 +269,7 @@ def _end_of_scalar(text: bytes, start: int) -> int | None:
 
 
 def _may_open(parent: bytes, before: bytes) -> bool:
-    """Tell whether a bracket may stand here: after a colon in an object, after a comma or first in an array.
+    """Return whether a bracket may stand here: after a colon in an object, after a comma or first in an array.
 
     It may not where a record was cut off and the next one begins; without this, the rest of the file would be
     searched for the missing end.
@@ -278,7 +279,7 @@ def _may_open(parent: bytes, before: bytes) -> bool:
 
 
 class ElementReader:
-    """Iterates over the raw text of each element; text that is no JSON comes as it is, up to where reading resumes.
+    """Iterates over the raw text of each element; text that is no JSON is unchanged, up to where reading resumes.
 
     Arrays and objects may follow each other, as when files are put together: the elements of all of them come, in
     order, and so do the records of JSON exports. An array that is never closed comes as one more element that is no

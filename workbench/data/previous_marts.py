@@ -55,7 +55,7 @@ def set_aside(engine: Engine, schema: str) -> bool:
     `ServiceUnavailable` when another transaction holds a mart for a minute.
     """
     with engine.begin() as connection:
-        _note_move(connection, schema)
+        _record_move(connection, schema)
         aside = _newest_aside(connection, schema)
     if aside is None:
         return False
@@ -66,7 +66,7 @@ def set_aside(engine: Engine, schema: str) -> bool:
 def drop_no_longer_read(engine: Engine) -> None:
     """Drop schemas of marts that were set aside and that no view of ours reads any more.
 
-    One that somebody else reads, or has built views on, stays and is tried again after the next publication.
+    One that others read, or have built views on, stays; dropping it is tried again after the next publication.
     """
     with engine.connect() as connection:
         schemas = schemas_no_longer_read(connection)
@@ -79,8 +79,8 @@ def drop_no_longer_read(engine: Engine) -> None:
             log.info("marts set aside are not dropped yet", extra={"schema": schema, "reason": str(error.orig)})
 
 
-def _note_move(connection: Connection, schema: str) -> None:
-    """Make a schema for the marts and note it, before any of them moves: what readers see is never dropped then."""
+def _record_move(connection: Connection, schema: str) -> None:
+    """Create a schema for the marts and record it before any of them moves, so that no mart of readers is dropped."""
     states: list[ReaderState] = states_that_read(connection, schema)
     for state in states:
         be_the_only_publisher(connection, state.schema)

@@ -2,11 +2,11 @@
 
 Each view has two branches, the marts of the newest run and those of the run before, and the one row of `published_run`
 beside the views says which of them counts. So a reader whose snapshot is older than a publication still sees the run
-before, whole; one whose snapshot is older than two is told to begin anew.
+before, whole; one whose snapshot is older than two gets an error that says to begin a new transaction.
 
 A publication locks the views and nothing else against readers: `create or replace view` does. Once it holds all of
 them, no transaction that has read one of them is open, so none sees two runs. The marts are only read, so that an
-autovacuum on them or a dump of them stands in nobody's way.
+autovacuum or a dump of them blocks no publication.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class ReaderState(NamedTuple):
 
 
 def check_reader_schema(connection: Connection, schema: str) -> None:
-    """Raise `ReaderSchemaRefused` when something of somebody else is in the way in `schema`, or a right is missing."""
+    """Raise `ReaderSchemaRefused` when `schema` has a foreign object of a needed name, or a right is missing."""
     state = next((row.oid for row in _own_tables(connection, schema)), 0)
     names = [*MARTS, _PUBLISHED_RUN]
     for found in connection.execute(_NAMED_AS_OURS, {"schema": schema, "state": state, "names": names}):
@@ -180,7 +180,7 @@ def schemas_no_longer_read(connection: Connection) -> list[str]:
 
 
 def move_state(connection: Connection, state: ReaderState, origin: str, target: str) -> None:
-    """Note that the marts of schema `origin`, which readers see by this state, are in schema `target`."""
+    """Record that the marts of schema `origin`, which readers see by this state, are in schema `target`."""
     moved = "update {} set marts_schema = {}, former_schema = {}"
     names = [target if name == origin else name for name in (state.marts_schema, state.former_schema)]
     run_sql(connection, moved, sql.Identifier(state.schema, _PUBLISHED_RUN), *map(sql.Literal, names))

@@ -39,7 +39,7 @@ select option_name, option_value from pg_class, pg_options_to_table(reloptions)
 where pg_class.oid = to_regclass(format('%I.%I', cast(:schema as text), cast(:relation as text)))
 """)
 
-# The statements that give a view made anew what the one before had, each with the column that it is about: comments,
+# The statements that give a new view the properties of the one before, each with its column: comments,
 # rights of others, and in the end its owner.
 _HELD = text("""
 with made as (
@@ -125,7 +125,7 @@ def replace_view(connection: Connection, view: View, branches: Sequence[Branch])
     """Let the view show the marts of these branches, of which the first must have the mart; make it if need be.
 
     Columns that the mart has and the view lacks are appended. When the mart lacks one of the view's, or has it with
-    another type, the view is dropped and made anew with the rights it had. Raises `NotPublished` with the name of
+    another type, the view is dropped and created again with the rights it had. Raises `NotPublished` with the name of
     every object that depends on the view and prevents that.
     """
     wanted = columns_of(connection, branches[0].schema, view.mart)
@@ -136,7 +136,7 @@ def replace_view(connection: Connection, view: View, branches: Sequence[Branch])
     if set(present) <= set(wanted):
         _create(connection, view, _select(view, shown, usable), options)
     else:
-        _make_anew(connection, view, _changes(present, wanted), (_select(view, wanted, usable), options))
+        _recreate(connection, view, _changes(present, wanted), (_select(view, wanted, usable), options))
 
 
 def _select(view: View, columns: Sequence[Column], branches: Sequence[Branch]) -> sql.Composable:
@@ -164,7 +164,7 @@ def _create(connection: Connection, view: View, select: sql.Composable, options:
     run_sql(connection, "create or replace view {}{} as {}", view.identifier, options, select)
 
 
-def _make_anew(
+def _recreate(
     connection: Connection, view: View, changes: str, definition: tuple[sql.Composable, sql.Composable]
 ) -> None:
     held = connection.execute(_HELD, view.names).all()
@@ -188,7 +188,7 @@ def _make_anew(
 
 
 def _changes(present: Sequence[Column], wanted: Sequence[Column]) -> str:
-    """Say which of the view's columns the mart has no more, or has with another type."""
+    """Name the view's columns that the mart lacks, or has with another type."""
     types = dict(wanted)
     return ", ".join(
         f"column {name} is {types[name]} instead of {kind}" if name in types else f"column {name} is gone"
@@ -204,5 +204,5 @@ def run_sql(connection: Connection, template: str, *parts: sql.Composable) -> An
 
 
 def _execute(connection: Connection, statement: str) -> Any:
-    """Execute a statement as it is: a percent sign in it is no parameter."""
+    """Execute a statement unchanged: a percent sign in it is no parameter."""
     return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

@@ -1,4 +1,4 @@
-"""What stages leave in a run's schema: counted as proof, and copied into the schema of a run that reuses it."""
+"""Tables in a run's schema: created, counted for verification, and copied into the schema of a run that reuses them."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ $$
 def tables_left(stage: StageName, details: Mapping[str, Any]) -> dict[str, int]:
     """Return the rows of each table by its name, from the details of a stage's manifest; none where none is filled.
 
-    Raises `ManifestBroken` when the manifest does not tell.
+    Raises `ManifestBroken` when the manifest does not hold them.
     """
     key = stage_named(stage).tables
     if not key:
         return {}
     if key not in details:
-        raise ManifestBroken("manifest.json does not tell the rows of its tables")
+        raise ManifestBroken("manifest.json does not hold the rows of its tables")
     return dict(details[key])
 
 
@@ -88,7 +88,7 @@ def _copy_table(connection: Connection, name: str, origin: str, target: str) -> 
 
 
 def _copy_view(connection: Connection, name: str, definition: str, target: str) -> None:
-    """Make the view anew; its definition names its own schema's tables, and no other text is like a run's schema."""
+    """Create the view again; its definition names its own schema's tables, and no other text equals a run's schema."""
     _run(connection, "drop view if exists {}", sql.Identifier(target, name))
     _run(connection, "create view {} as {}", sql.Identifier(target, name), sql.SQL(definition))
 

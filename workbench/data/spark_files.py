@@ -38,7 +38,7 @@ _SHARED = "WORKBENCH_HOME must lie on storage that both the Spark cluster and th
 def write_tables(tables: Mapping[str, DataFrame], folder: Path) -> dict[str, int]:
     """Write each table to `folder`/processed/<table>/; return rows by file, relative to `folder`.
 
-    Readers see the folder of the attempt before or this one's, whole. Raises `ServiceUnavailable` when Spark is gone
+    Readers see the whole folder of the earlier attempt or of this one. Raises `ServiceUnavailable` when Spark is gone
     or when what it wrote cannot be seen here, and what the disk raises.
     """
     _remove_leftovers(folder)
@@ -66,13 +66,13 @@ def part_files(folder: Path, table: str) -> list[Path]:
 
 
 def limit_retries(spark: SparkSession | ConnectSession) -> None:
-    """Have a session give up a server that is gone after 5 s; by default it would ask for ten minutes."""
+    """Make a session give up a lost server after 5 s; by default it retries for ten minutes."""
     spark.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES)])
 
 
 @contextmanager
 def spark_errors_translated(path: Path) -> Iterator[None]:
-    """Tell a Spark server that is gone, or that cannot see `path`, in one line."""
+    """Translate a lost Spark server, or one that cannot see `path`, into an error of one line."""
     try:
         yield
     except AnalysisException as error:
@@ -115,28 +115,28 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 class TaskShare(ProgressHandler):
-    """Turns Spark's reports about tasks into a count of records that never goes back, though Spark's plan may grow."""
+    """Turns Spark's counts of tasks into a count of records that never decreases, though Spark's plan may grow."""
 
     def __init__(self, rows: int, progress: Progress) -> None:
         self._rows = rows
         self._progress = progress
-        self._told = 0
+        self._reported = 0
 
     def __call__(self, stages: Iterable[StageInfo] | None, *_more: object, **_named: object) -> None:
         known = list(stages or ())
         tasks = sum(stage.num_tasks for stage in known)
         finished = sum(stage.num_completed_tasks for stage in known)
         share = self._rows * finished // tasks if tasks else 0
-        if share > self._told:
-            self._told = share
+        if share > self._reported:
+            self._reported = share
             self._progress(share, self._rows)
 
 
 @contextmanager
 def watched(spark: SparkSession, rows: int, progress: Progress) -> Iterator[None]:
-    """Tell `progress` how far this session's queries are; all `rows` are told only when the block ends well.
+    """Report the progress of this session's queries; all `rows` are reported only when the block ends without an error.
 
-    When the block is interrupted, so are the session's queries: nothing computes on for nobody.
+    When the block is interrupted, so are the session's queries.
     """
     progress(0, rows)
     share = TaskShare(rows, progress)

@@ -9,7 +9,8 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle
 
-PROGRESS_MIME = "application/vnd.workbench.progress+json"
+from workbench.stage.progress import PROGRESS_MIME
+
 _EVERY_SECONDS = 0.25
 
 

@@ -1,4 +1,4 @@
-"""Who ends an execution besides the notebook itself: the clock, a person, or the kernel's death."""
+"""Ends an execution from outside the notebook: at its deadline, on request, or when the kernel dies."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ class Ended(Exception):
 
 
 class Supervisor:
-    """Watches over awaited work. The deadline counts from now, on the monotonic clock."""
+    """Supervises awaited work. The deadline counts from the construction, on the monotonic clock."""
 
     def __init__(self, options: ExecutionOptions) -> None:
         seconds = options.deadline_seconds
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._options = options
-        self._hurried = False
+        self._killed = False
         self.kernel_exit: Callable[[], KernelExit | None] = lambda: None
         self.interrupt: Callable[[], Awaitable[None]] | None = None
         self.tick: Callable[[], None] = lambda: None
 
     @property
     def urgent(self) -> bool:
-        """Whether nobody wants to wait for a clean end any more."""
-        return self._hurried or self._options.kill.is_set()
+        """Whether the execution ends at once, without waiting for a clean end."""
+        return self._killed or self._options.kill.is_set()
 
-    def hurry(self) -> None:
-        """Wait for nothing from now on."""
-        self._hurried = True
+    def kill_now(self) -> None:
+        """End the execution at once from now on."""
+        self._killed = True
 
     async def watch(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns; raises `Ended` as soon as clock, person or kernel ends it.
+        """Return what `work` returns; raises `Ended` at the deadline, on request, or when the kernel dies.
 
-        On deadline and cancel the kernel is interrupted first and the work has the grace to end by itself, so that
-        Spark jobs and database queries are cancelled too and the traceback shows where it was.
+        On deadline and cancel the kernel is interrupted first and the work has `grace_seconds` to end, so that Spark
+        jobs and database queries are cancelled too and the traceback shows the interrupted line.
         """
         task = asyncio.ensure_future(work)
         try:
             while not task.done():
                 status = self.ending()
                 if status is not None:
-                    await self._let_go(task, status)
+                    await self._end(task, status)
                     raise Ended(status, task.done() and not task.cancelled() and task.exception() is None)
                 self.tick()
                 await asyncio.wait({task}, timeout=_TICK_SECONDS)
@@ -66,7 +66,7 @@ class Supervisor:
             await _abandon(task)
 
     def ending(self) -> CellStatus | None:
-        """Return what ends the execution now, None while nothing does."""
+        """Return the status that ends the execution now; None while it goes on."""
         if self.kernel_exit() is not None:
             return CellStatus.KILLED
         if self._options.cancel.is_set() or self.urgent:
@@ -75,7 +75,7 @@ class Supervisor:
             return CellStatus.TIMED_OUT
         return None
 
-    async def _let_go(self, task: asyncio.Future[T], status: CellStatus) -> None:
+    async def _end(self, task: asyncio.Future[T], status: CellStatus) -> None:
         patience = _DRAIN_SECONDS
         if status is not CellStatus.KILLED and self.interrupt is not None and not self.urgent:
             await self.interrupt()
@@ -88,7 +88,7 @@ class Supervisor:
 
 
 async def _abandon(task: asyncio.Future[Any]) -> None:
-    """Cancel what still runs, and take note of how it ended so that nobody warns about it."""
+    """Cancel the task if it still runs, and retrieve its exception, so that asyncio logs no warning."""
     if not task.done():
         task.cancel()
         await asyncio.wait({task})

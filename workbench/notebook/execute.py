@@ -1,4 +1,4 @@
-"""Execute one notebook: the entry for everybody else.
+"""Execute one notebook: the entry point of this package.
 
     outcome = execute_notebook(source, target, {"records": 100}, ExecutionOptions(deadline_seconds=60))
 

@@ -108,7 +108,7 @@ class NotebookDocument:
     def save(self) -> None:
         """Save now, whole or not at all; raises what the disk raises.
 
-        A file that somebody else has written since our last save is left alone: ours is the past then.
+        A file that another process has written since our last save is left unchanged: it is newer than ours.
         """
         if self._target is None or self._identity not in (None, _identity(self._target)):
             return
@@ -124,7 +124,7 @@ class NotebookDocument:
             self._save_cost = self._saved_at - began
 
     def forget_outputs(self) -> None:
-        """Drop what the cells showed: where there is no room for it, the truth about them may still fit."""
+        """Drop the outputs: on a full disk the statuses of the cells may still fit."""
         for _, cell in self.code_cells():
             cell.outputs = []
 
@@ -140,7 +140,7 @@ class NotebookDocument:
 
 
 def papermill_mark(status: CellStatus) -> dict[str, Any]:
-    """Return a cell's status in papermill's words, which know less."""
+    """Return a cell's status in papermill's words, which are fewer."""
     exception = None if status is CellStatus.NOT_RUN else status not in _PAPERMILL_STATUS
     return {"status": _PAPERMILL_STATUS.get(status, "failed"), "exception": exception}
 
@@ -150,7 +150,7 @@ def _error_record(error: NotebookError | None) -> dict[str, Any] | None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells one version of a file from the next: every save makes a new one."""
+    """Return the identity of a file's version: every save makes a new one."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -171,7 +171,7 @@ def _now() -> str:
 
 
 def amend(notebook: Path, error: NotebookError, cells: Mapping[int, CellStatus] | None = None) -> None:
-    """Write `error` into a saved notebook as its end, whole, and render its report anew.
+    """Write `error` into a saved notebook as its end, and render its report again.
 
     `cells` are the statuses that differ from what was saved, by number from 1. Raises `OSError`, and `ValueError` for
     a file that is no executed notebook.
@@ -196,16 +196,18 @@ def _mark(cell: NotebookNode, status: CellStatus) -> None:
         cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=_UNSAVED)]
 
 
-def amend_after_crash(notebook: Path, told: Mapping[int, CellStatus], exception: str, reason: str) -> None:
-    """Amend the notebook of a process that has died; `told` is what it told of its cells before, by number.
+def amend_after_crash(notebook: Path, reported: Mapping[int, CellStatus], exception: str, reason: str) -> None:
+    """Amend the notebook of a process that has died; `reported` are the statuses of its cells by number.
 
-    That is truer than its last save. A cell nobody told of has not run, or was passed over on purpose.
+    The process reported them as events, which are newer than its last save. A cell without an event has not run, or
+    was skipped on purpose.
     """
     cells = nbformat.read(notebook, as_version=4).cells
-    truth = {number: told.get(number, _saved(cell)) for number, cell in enumerate(cells, 1) if cell.cell_type == "code"}
-    cut = next((number for number, status in truth.items() if status is CellStatus.KILLED), None)
+    code = {number: cell for number, cell in enumerate(cells, 1) if cell.cell_type == "code"}
+    statuses = {number: reported.get(number, _saved(cell)) for number, cell in code.items()}
+    cut = next((number for number, status in statuses.items() if status is CellStatus.KILLED), None)
     source = cells[cut - 1].source if cut else ""
-    amend(notebook, NotebookError(CellStatus.KILLED, cut, source, exception, reason), truth)
+    amend(notebook, NotebookError(CellStatus.KILLED, cut, source, exception, reason), statuses)
 
 
 def _saved(cell: NotebookNode) -> CellStatus:

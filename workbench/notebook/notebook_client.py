@@ -1,6 +1,6 @@
-"""nbclient's client, told what we want to know: progress, capped output, and a kernel that leaves of its own will.
+"""nbclient's client with progress, capped output, and detection of a kernel that a cell has ended.
 
-Secrets are struck out of outputs as they come, so that no saved notebook holds one, not even for a moment.
+Secrets are removed from outputs as they arrive, so that no saved notebook ever holds one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from nbformat.v4 import new_output
 
 from workbench.base.redaction import redacted, without_known_secrets
 from workbench.notebook.results import Observer
-from workbench.stage.progress import RECORDS
+from workbench.stage.progress import PROGRESS_MIME, RECORDS
 
-PROGRESS_MIME = "application/vnd.workbench.progress+json"
 _DISPLAYS = ("display_data", "execute_result", "update_display_data")
 _TEXT_SHOWN = 2_000
 _LONGEST_ERROR = 200_000
@@ -40,12 +39,12 @@ class FairChannel(AsyncZMQSocketChannel):
 
 
 class CellClient(NotebookClient):
-    """Executes single cells of a notebook on a kernel that somebody else has started and will stop."""
+    """Executes single cells of a notebook on a kernel that the caller starts and stops."""
 
     def __init__(self, notebook: NotebookNode, kernel: AsyncKernelClient, observer: Observer, cap: int) -> None:
         super().__init__(notebook, store_widget_state=False, iopub_timeout=10)
         self.kc = self._kernel = kernel
-        self.left_of_own_will = False
+        self.kernel_ended_by_cell = False
         self.at_work = False
         self._observer = observer
         self._cap = cap
@@ -54,11 +53,11 @@ class CellClient(NotebookClient):
         self.on_cell_executed = self._look_for_exit
 
     async def answer(self) -> None:
-        """Have the kernel answer once more; does not return when it has stopped answering."""
+        """Wait for one more reply of the kernel; does not return when the kernel does not reply."""
         await self.async_wait_for_reply(self._kernel.kernel_info())
 
     def begin_cell(self) -> None:
-        """Forget the last cell's output count, and that the kernel was at work on it."""
+        """Reset the output count of the last cell, and that the kernel has begun it."""
         self._kept = self._dropped = 0
         self.at_work = False
 
@@ -70,21 +69,21 @@ class CellClient(NotebookClient):
         await interrupt()
 
     def end_cell(self, cell: NotebookNode) -> None:
-        """Say in the cell's output what was not kept, and settle carriage returns as a terminal would."""
+        """Append how much output was dropped, and apply carriage returns as a terminal does."""
         for output in cell.outputs:
             if output.output_type == "stream":
-                output.text = redacted(_settled(output.text))
+                output.text = redacted(_without_overwritten(output.text))
         if self._dropped:
             note = f"… {self._dropped:,} more characters not kept (a cell keeps {self._cap:,})\n"
             cell.outputs.append(new_output("stream", name="stderr", text=note))
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
-        """Take progress out, cap the rest, and hand it on to nbclient."""
+        """Report progress, cap other output, and pass it on to nbclient."""
         kind, content = msg["msg_type"], msg["content"]
         _strike_secrets(kind, content)
         self.at_work = self.at_work or kind == "execute_input"
         if kind in _DISPLAYS and PROGRESS_MIME in content["data"]:
-            self._tell_progress(content["data"][PROGRESS_MIME], cell_index + 1)
+            self._report_progress(content["data"][PROGRESS_MIME], cell_index + 1)
             return None
         if kind == "clear_output":
             self._kept = 0
@@ -106,19 +105,19 @@ class CellClient(NotebookClient):
         """Join what is printed in pieces: one output per stream, not one per flush."""
         last = outs[-1] if outs and not self.clear_before_next_output else None
         if msg["msg_type"] == "stream" and last is not None and last.get("name") == msg["content"]["name"]:
-            # Where the pieces meet once more: a secret may have come in two.
-            met = without_known_secrets(last.text[-_LONGEST_SECRET:] + msg["content"]["text"])
-            last.text = last.text[:-_LONGEST_SECRET] + met
+            # Once more where the pieces meet: a secret may have arrived in two parts.
+            joined = without_known_secrets(last.text[-_LONGEST_SECRET:] + msg["content"]["text"])
+            last.text = last.text[:-_LONGEST_SECRET] + joined
             return last
         return super().output(outs, msg, display_id, cell_index)
 
-    def _tell_progress(self, progress: Any, number: int) -> None:
+    def _report_progress(self, progress: Any, number: int) -> None:
         if isinstance(progress, Mapping) and isinstance(progress.get("done"), int):
             total, unit = progress.get("total"), str(progress.get("unit", RECORDS))[:_TEXT_SHOWN]
             self._observer.cell_progress(number, progress["done"], total if isinstance(total, int) else None, unit)
 
     def _cut(self, content: dict[str, Any]) -> bool:
-        """Strike secrets out of the text and cut it to what still fits; False when nothing is left of it."""
+        """Remove secrets from the text and cut it to the room that is left; False when no text is left."""
         room = max(0, self._cap - self._kept)
         content["text"] = redacted(content["text"]) if room else content["text"]
         self._dropped += max(0, len(content["text"]) - room)
@@ -135,11 +134,11 @@ class CellClient(NotebookClient):
 
     def _look_for_exit(self, execute_reply: Mapping[str, Any], **_: Any) -> None:
         payload = execute_reply["content"].get("payload") or []
-        self.left_of_own_will = any(item.get("source") == "ask_exit" for item in payload)
+        self.kernel_ended_by_cell = any(item.get("source") == "ask_exit" for item in payload)
 
 
 def _strike_secrets(kind: str, content: dict[str, Any]) -> None:
-    """Strike what looks like a secret out of errors; of displayed data only what is known to be one."""
+    """Remove known and likely secrets from errors, and known secrets from displayed data."""
     if kind == "error":
         content |= {
             "evalue": redacted(content["evalue"]),
@@ -149,7 +148,7 @@ def _strike_secrets(kind: str, content: dict[str, Any]) -> None:
         content["data"] = without_known_secrets(content["data"])
 
 
-def _settled(text: str) -> str:
+def _without_overwritten(text: str) -> str:
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")) if "\r" in text else text
 
 

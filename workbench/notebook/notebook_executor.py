@@ -1,10 +1,9 @@
-"""One notebook on one kernel, from the first save to the last, with a true end whatever happens in between."""
+"""Executes one notebook on one kernel and saves it from the start to its final status, however the execution ends."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -14,6 +13,7 @@ from pathlib import Path
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
+from workbench.base.error_text import without_terminal_codes
 from workbench.base.errors import LeaseLost
 from workbench.base.redaction import redacted
 from workbench.kernels.kernel_exit import KernelExit
@@ -28,9 +28,8 @@ from workbench.notebook.running_kernel import RunningKernel
 from workbench.state.database import storable
 
 logger = logging.getLogger(__name__)
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _SKIP_TAG = "skip-execution"
-_LONGEST_FAREWELL = 2.0
+_LONGEST_SHUTDOWN_SECONDS = 2.0
 _END_NAMES = {
     CellStatus.KILLED: "KernelDied",
     CellStatus.TIMED_OUT: "DeadlinePassed",
@@ -62,7 +61,7 @@ class Session:
     async def run(self) -> NotebookOutcome:
         """Execute; the document is saved in its final state. Raises only what the observer raises.
 
-        After `LeaseLost` nothing is saved any more: the notebook's end is told by whoever decided about the run.
+        After `LeaseLost` nothing is saved any more: the new owner of the run writes the end of the notebook.
         """
         began = time.monotonic()
         try:
@@ -70,7 +69,7 @@ class Session:
         except LeaseLost:
             raise
         except BaseException as raised:
-            reason = f"what executes the notebook failed: {type(raised).__name__}"
+            reason = f"the execution of the notebook failed: {type(raised).__name__}"
             self._conclude(self._loss(CellStatus.CANCELLED, reason), began)
             raise
         return self._conclude(error, began)
@@ -92,7 +91,7 @@ class Session:
         try:
             error = await self._error_of_cells(kernel)
             if not self._supervisor.urgent:
-                patience = min(self._options.grace_seconds, _LONGEST_FAREWELL if error else 60.0)
+                patience = min(self._options.grace_seconds, _LONGEST_SHUTDOWN_SECONDS if error else 60.0)
         finally:
             self._exit = await kernel.stop(patience)
             last_words = redacted(_plain(kernel.last_words()))
@@ -107,7 +106,7 @@ class Session:
         except Ended as ended:
             return self._loss(ended.status, self._reason(ended.status, kernel), ended.work_done)
         except asyncio.CancelledError:
-            self._supervisor.hurry()
+            self._supervisor.kill_now()
             return self._loss(CellStatus.CANCELLED, "interrupted")
         return None
 
@@ -146,9 +145,9 @@ class Session:
             raise Ended(CellStatus.KILLED) from None
         finally:
             client.end_cell(cell)
-        if client.left_of_own_will:
-            left = "the cell told the kernel to exit, which is no good end of a notebook"
-            raise _CellFailed(self._error(CellStatus.FAILED, "KernelLeft", left))
+        if client.kernel_ended_by_cell:
+            reason = "the cell ended the kernel; a notebook must run to its last cell"
+            raise _CellFailed(self._error(CellStatus.FAILED, "KernelLeft", reason))
         self._complete(index)
 
     def _complete(self, index: int) -> None:
@@ -186,7 +185,7 @@ class Session:
         return f"the kernel ended {kernel.exit() or KernelExit()}"
 
     def _with_kernel(self, error: NotebookError | None, last_words: str) -> NotebookError | None:
-        """Add the kernel's end to the error; an end that nobody wished is an error even after the last cell."""
+        """Add the kernel's end to the error; an unexpected end is an error even after the last cell."""
         if error is None:
             if not (self._exit.code or self._exit.signal):
                 return None
@@ -213,7 +212,7 @@ class Session:
         return outcome
 
     def _conclude_unsaved(self, error: NotebookError | None, failure: OSError, began: float) -> NotebookOutcome:
-        """Tell that the notebook cannot be saved: to the caller, and without its outputs, if that fits, to readers."""
+        """Report to the caller that the notebook cannot be saved, and try to save it without its outputs."""
         reason = f"the executed notebook cannot be saved: {failure}"
         error = error or NotebookError(CellStatus.FAILED, None, "", type(failure).__name__, reason)
         outcome = self._outcome(error, began)
@@ -247,4 +246,4 @@ def run_session(session: Session) -> NotebookOutcome:
 
 
 def _plain(text: str) -> str:
-    return str(storable(_ANSI.sub("", text)))  # as every teller can keep it, so that all tell the same
+    return str(storable(without_terminal_codes(text)))  # as the database can store it, so that all places show the same

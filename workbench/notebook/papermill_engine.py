@@ -1,4 +1,4 @@
-"""The papermill engine `workbench`: `papermill in.ipynb out.ipynb --engine workbench` tells the truth, too.
+"""The papermill engine `workbench`: `papermill in.ipynb out.ipynb --engine workbench` executes as a run does.
 
 papermill loads this module while it is itself being imported, so everything is imported where it is used, and the
 class has the methods of `papermill.engines.Engine` without being one.
@@ -23,9 +23,9 @@ class WorkbenchEngine:
     def execute_notebook(
         cls, nb: NotebookNode, kernel_name: str, output_path: str | None = None, **options: Any
     ) -> NotebookNode:
-        """Return the executed notebook; raises `NotebookFailed` with the truth already saved at `output_path`.
+        """Return the executed notebook; raises `NotebookFailed`, with the failed notebook saved at `output_path`.
 
-        Of papermill's options `execution_timeout` is heeded: seconds for the whole notebook, not per cell.
+        Of papermill's options `execution_timeout` is used: seconds for the whole notebook, not per cell.
         """
         from workbench.notebook.executed_notebook import NotebookDocument
         from workbench.notebook.execution_options import ExecutionOptions
@@ -33,8 +33,8 @@ class WorkbenchEngine:
         from workbench.notebook.notebook_executor import Session, run_session
 
         document = NotebookDocument(prepared(nb), Path(output_path) if output_path else None)
-        wishes = ExecutionOptions(deadline_seconds=options.get("execution_timeout"))
-        error = run_session(Session(document, Path.cwd(), wishes)).error
+        execution = ExecutionOptions(deadline_seconds=options.get("execution_timeout"))
+        error = run_session(Session(document, Path.cwd(), execution)).error
         if error is not None:
             raise NotebookFailed(str(error), error.exception, error.status, asdict(error))
         return document.notebook

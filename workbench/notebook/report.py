@@ -1,7 +1,7 @@
-"""An executed notebook as one HTML page for people: no network, no active content but our own.
+"""An executed notebook as one HTML page: it needs no network, and only its own scripts are active.
 
 The page's Content-Security-Policy lets two scripts run, known by their hashes: the loader and plotly.js, which is
-embedded once, compressed. Whatever the data may smuggle in is neither of them.
+embedded once, compressed. A script that the data contains has neither hash.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from workbench.notebook.report_outputs import OutputRenderer, code_html, highlig
 from workbench.stage.artefacts import MANIFEST, Manifest
 
 COLOURS = ASSETS / "colours.js"
-_EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 _WORDS = {
     "completed": ("Completed", "good"),
     "failed": ("Failed", "bad"),
@@ -110,7 +109,7 @@ def _html(page: Page, *, with_figures: bool) -> str:
 def _policy(scripts: str, style: str) -> str:
     """Plotly sets style attributes, and makes one empty style element that it fills rule by rule."""
     return (
-        f"default-src 'none'; script-src {scripts}; style-src-elem {style} {_EMPTY}; "
+        f"default-src 'none'; script-src {scripts}; style-src-elem {style} {_hash('')}; "
         "style-src-attr 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
 
@@ -201,12 +200,12 @@ def _error(record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _timeline(notebook: NotebookNode) -> Markup:
-    """Return a strip that shows where the time went: one piece per code cell, as wide as it took long."""
+    """Return a timeline: one piece per code cell, as wide as the cell's duration."""
     cells = [(number, cell) for number, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
-    # Every cell keeps a sliver, so that even the shortest can be seen and clicked.
+    # Every cell has a minimum width, so that the shortest can be seen and clicked.
     widths = [cell.metadata.get("workbench", {}).get("seconds", 0.0) for _, cell in cells]
-    sliver = max(sum(widths), 0.001) * 0.012
-    widths = [width + sliver for width in widths]
+    least_width = max(sum(widths), 0.001) * 0.012
+    widths = [width + least_width for width in widths]
     scale, position, pieces = 1000 / max(sum(widths), 0.001), 0.0, []
     for (number, cell), width in zip(cells, widths, strict=True):
         words, tone = _WORDS.get(_status(cell), _UNKNOWN)
@@ -240,7 +239,7 @@ def _mebibytes(size: int | None) -> str:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is known beside the notebook; empty where a report does not lie in a stage's folder.
+    """Facts from outside the notebook; empty for a report outside a stage's folder.
 
     `command` opens the stage in JupyterLab. `counts` are records, `conservation` (equation, records, whether it holds).
     """
@@ -252,7 +251,7 @@ class Summary:
 
 
 def summary_of(report: Path, pipeline_id: str) -> Summary:
-    """Return what stands beside `report`: the manifest that its stage has left, if it has, and the other stages."""
+    """Return the summary of a report from the manifest in its folder, if there is one, and from the other stages."""
     stage = stage_of(report)
     if stage is None:
         return Summary()
@@ -260,7 +259,7 @@ def summary_of(report: Path, pipeline_id: str) -> Summary:
     command = f"workbench open {pipeline_id} {stage.name}" if pipeline_id else ""
     try:
         manifest = Manifest.read(report.parent) if (report.parent / MANIFEST).exists() else None
-    except ManifestBroken:  # said where it matters: the stage does not count as completed
+    except ManifestBroken:  # the run reports it: the stage does not count as completed
         manifest = None
     if manifest is None:
         return Summary(links, command=command)
@@ -271,7 +270,7 @@ def summary_of(report: Path, pipeline_id: str) -> Summary:
 
 
 def head_of(source: str) -> str:
-    """Return the line by which a folded cell is known: the first that does something, not an import or a comment."""
+    """Return the line that stands for a folded cell: the first statement, imports and comments aside."""
     lines = source.strip().splitlines() or [""]
     try:
         body = ast.parse(source.strip()).body

@@ -1,6 +1,6 @@
-"""The contents at the top of a report: the run's five stages, with a link to each that has left a report, and no other.
+"""The contents at the top of a report: the stages of the run, with a link to each that has a report.
 
-A report is written when its stage ends, before the later ones. So the contents alone are written anew at the run's end.
+A report is written when its stage ends, before the later ones. So the contents are rewritten at the end of the run.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _attempt(report: Path) -> int:
 
 
 def renew_contents(folder: RunFolder) -> None:
-    """Let each report of the run lead to all others that are there by now. Raises `OSError`."""
+    """Update the links in each report of the run to the present reports. Raises `OSError`."""
     for report in sorted(folder.path.glob("*/report*.html")):
         content = report.read_bytes()
         found = _CONTENTS.search(content)
@@ -76,9 +76,9 @@ def renew_contents(folder: RunFolder) -> None:
 
 
 def mark_earlier(folder: RunFolder, stage: StageName) -> None:
-    """Say in the reports of this stage and all later ones that a new attempt has begun, which replaces their results.
+    """Write into the reports of this stage and all later ones that a new attempt replaces their results.
 
-    The report of the new attempt is another file, or is written anew. Raises `OSError`.
+    The report of the new attempt is another file, or replaces this one. Raises `OSError`.
     """
     begun = next(each for each in STAGES if each.name == stage)
     line = templates().get_template("earlier.html.j2").render(stage=begun.title, moment=datetime.now(UTC)).encode()

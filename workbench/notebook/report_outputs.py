@@ -1,7 +1,7 @@
-"""Outputs and text of cells as HTML that is safe to show: nothing the data could smuggle in stays active.
+"""Outputs and text of cells as HTML that is safe to show: no content of the data stays active.
 
 nbconvert renders Markdown and code, but sanitises neither by default, and SVG, JavaScript, widgets and attributes pass
-what sanitising it has. So each mime type is shown by a rule of this page, or not at all.
+what sanitising it has. So each MIME type has a rule here; types without a rule are not shown.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from workbench.base.error_text import without_terminal_codes
+
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 BUDGET_BYTES = 2_400_000
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:")
 _SCHEMES = {"http", "https", "mailto", "data"}
 _PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+")
@@ -85,10 +86,12 @@ class OutputRenderer:
     def _shown(self, output: NotebookNode) -> Markup:
         if output.output_type == "stream":
             return Markup('<pre class="printed {}">{}</pre>').format(
-                "stderr" if output.name == "stderr" else "stdout", _plain(output.text)
+                "stderr" if output.name == "stderr" else "stdout", without_terminal_codes(output.text)
             )
         if output.output_type == "error":
-            return Markup('<pre class="raised">{}</pre>').format(_plain("\n".join(output.traceback) or output.evalue))
+            return Markup('<pre class="raised">{}</pre>').format(
+                without_terminal_codes("\n".join(output.traceback) or output.evalue)
+            )
         return self._display(output.get("data", {}))
 
     def _display(self, data: Mapping[str, Any]) -> Markup:
@@ -104,7 +107,7 @@ class OutputRenderer:
         if "text/markdown" in data:
             return text_html(data["text/markdown"])
         if "text/plain" in data:
-            return Markup('<pre class="printed">{}</pre>').format(_plain(data["text/plain"]))
+            return Markup('<pre class="printed">{}</pre>').format(without_terminal_codes(data["text/plain"]))
         kinds = ", ".join(sorted(data)) or "nothing"
         return Markup('<p class="note">Output of a kind this report does not show: {}</p>').format(kinds)
 
@@ -154,7 +157,3 @@ def _is_base64(text: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     return True
-
-
-def _plain(text: str) -> str:
-    return _ANSI.sub("", text)

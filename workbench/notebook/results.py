@@ -1,4 +1,4 @@
-"""What became of a notebook: the words in which execution tells everybody else."""
+"""The results of an execution: statuses, errors and outcomes of cells and notebooks, and who observes them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class CellOutcome:
 
 @dataclass(frozen=True)
 class NotebookError:
-    """Why a notebook did not end well. `number` and `source` are those of the cell, None and "" outside any cell.
+    """Why a notebook did not complete. `number` and `source` are those of the cell, None and "" outside any cell.
 
-    `exception` is the class name as the kernel told it, or KernelDied, DeadlinePassed, Cancelled, KernelLeft.
+    `exception` is the class name that the kernel reported, or KernelDied, DeadlinePassed, Cancelled, KernelLeft.
     `traceback` is plain text without terminal colours.
     """
 
@@ -71,26 +71,26 @@ class NotebookOutcome:
 
 
 class Observer(Protocol):
-    """Is told what happens, as it happens, in the thread that executes. What it raises ends the notebook."""
+    """Called with each event, in the thread that executes. An exception that it raises ends the notebook."""
 
     def cell_started(self, number: int, total: int, source_head: str) -> None:
-        """Code cell `number` of `total` cells is sent to the kernel; `source_head` tells what it does."""
+        """Code cell `number` of `total` cells is sent to the kernel; `source_head` is its first statement."""
 
     def cell_progress(self, number: int, done: int, total: int | None, unit: str) -> None:
-        """The cell has done so many (records, or what `unit` says in the plural), of `total` where that is known."""
+        """The cell has done `done` of `total` (None if unknown) records, or what `unit` names in the plural."""
 
     def cell_output(self, number: int, text: str) -> None:
-        """The cell has printed or shown `text`; nothing is told beyond the cap."""
+        """The cell has printed or displayed `text`; output beyond the cap is not reported."""
 
     def cell_completed(self, number: int, seconds: float) -> None:
-        """The cell has ended well."""
+        """The cell has completed."""
 
     def cell_failed(self, number: int, error: NotebookError) -> None:
-        """The cell has not ended well; `error.status` says how."""
+        """The cell has not completed; `error.status` is its status."""
 
 
 class SilentObserver:
-    """Tells nobody; a base for observers that want only some of the events."""
+    """Ignores all events; a base for observers of some of them."""
 
     def cell_started(self, number: int, total: int, source_head: str) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A kernel from its start to its proven end: nothing of it is left afterwards, no process, no socket, no file."""
+"""A kernel from its start to its verified end: afterwards no process, socket or file of it is left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunningKernel:
         self._channels: AsyncKernelClient | None = None
 
     async def start(self, working_folder: Path, environment: Mapping[str, str]) -> None:
-        """Launch the process; raises `OSError` when none can be had."""
+        """Launch the process; raises `OSError` when it cannot be started."""
         whole = kernel_environment(self._folder, environment)
         await self._manager._async_start_kernel(env=whole, cwd=str(working_folder))
 
@@ -83,7 +83,7 @@ class RunningKernel:
         await self._manager._async_cleanup_resources()
 
     def last_words(self) -> str:
-        """Return the end of what the process wrote outside of messages: a crash's stack, a linker's complaint."""
+        """Return the end of the process's output outside of messages, such as the stack of a crash."""
         try:
             text = log_of(Path(self._manager.connection_file)).read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace")
         except FileNotFoundError:

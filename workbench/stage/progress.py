@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 RECORDS = "records"
+PROGRESS_MIME = "application/vnd.workbench.progress+json"
 
 
 class Progress(Protocol):
