@@ -88,7 +88,7 @@ def _kernel_killed(run: StartedRun, chance: random.Random) -> None:
         process.kill()
 
 
-def _nursery_killed(run: StartedRun, chance: random.Random) -> None:
+def _fork_server_killed(run: StartedRun, chance: random.Random) -> None:
     _wait(run, chance)
     for process in run.processes():
         with suppress(psutil.NoSuchProcess):
@@ -180,7 +180,7 @@ FAULTS = (
     Fault("told to end", inject=partial(_signalled, signal.SIGTERM, 1)),
     Fault("told to end twice", inject=partial(_signalled, signal.SIGINT, 2)),
     Fault("kernel killed", inject=_kernel_killed),
-    Fault("nursery killed", inject=_nursery_killed),
+    Fault("fork server killed", inject=_fork_server_killed),
     Fault("Spark server killed", inject=_spark_killed),
     Fault("cancelled", inject=_cancelled),
     Fault("database sessions ended", inject=_sessions_ended),

@@ -26,7 +26,7 @@ without_environment = subprocess.Popen(["env", "-i", "setsid", "sleep", "613"])
 """
 KILL_THE_RUN = """
 import os, psutil, time
-os.kill(psutil.Process().parent().ppid(), 9)  # a kernel's parent is the nursery, whose parent is the run
+os.kill(psutil.Process().parent().ppid(), 9)  # a kernel's parent is the fork server, whose parent is the run
 time.sleep(600)
 """
 ALONE = {"DATABASE_URL": "", "PREFECT_API_URL": ""}

@@ -70,13 +70,13 @@ def saved(target: Path) -> tuple[str, dict[int, str]]:
 
 
 def kernels_of_this_process() -> list[psutil.Process]:
-    """Return those who work below this process, forked from a nursery or not."""
+    """Return those who work below this process, forked or not."""
     children = psutil.Process().children(recursive=True)
     return [child for child in children if child.status() != psutil.STATUS_ZOMBIE and not _serves_this_process(child)]
 
 
 def _serves_this_process(process: psutil.Process) -> bool:
-    """Tell the nursery, and Python's tracker of semaphores, from kernels."""
+    """Tell the fork server, and Python's tracker of semaphores, from kernels."""
     command = " ".join(process.cmdline())
     return process.ppid() == os.getpid() and ("kernel_forkserver" in command or "resource_tracker" in command)
 

@@ -1,4 +1,4 @@
-"""Kernels forked from a nursery: as truthful as others, and gone with their owner."""
+"""Kernels forked from a fork server: as truthful as others, and ended with their owner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import nbformat
 import psutil
 import pytest
 
-from workbench.kernels.kernel_pool import Nursery, NurseryFailed, WarmKernels
+from workbench.kernels.kernel_pool import ForkServerClient, ForkServerFailed, WarmKernels
 from workbench.notebook.execute import ExecutionOptions, execute_notebook
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks_for_tests"
@@ -27,14 +27,14 @@ MODULES = ("workbench.kernels.kernel_app", "numpy.random", "faker")
 
 
 @pytest.fixture(scope="module")
-def nursery():
-    with Nursery.started(MODULES) as nursery:
-        yield nursery
+def fork_server():
+    with ForkServerClient.started(MODULES) as fork_server:
+        yield fork_server
 
 
 @pytest.fixture
-def kernels(nursery):
-    return WarmKernels(nursery)
+def kernels(fork_server):
+    return WarmKernels(fork_server)
 
 
 def printed(target: Path) -> str:
@@ -69,9 +69,9 @@ def test_a_forked_kernel_has_the_modules_already(kernels, tmp_path):
 
 def test_the_first_kernel_does_not_wait_for_what_only_later_ones_have(tmp_path):
     code = "import sys; print('fractions' in sys.modules)"
-    with Nursery.started(["json"], later=["fractions", "no_such_module"]) as nursery:
+    with ForkServerClient.started(["json"], later=["fractions", "no_such_module"]) as fork_server:
         for name in ("first.ipynb", "second.ipynb"):
-            assert run_code(code, tmp_path / name, kernels=WarmKernels(nursery)).completed
+            assert run_code(code, tmp_path / name, kernels=WarmKernels(fork_server)).completed
     assert [printed(tmp_path / name) for name in ("first.ipynb", "second.ipynb")] == ["False\n", "True\n"]
 
 
@@ -106,7 +106,7 @@ def test_two_forked_kernels_draw_different_random_numbers(kernels, tmp_path):
         ("import os; os._exit(7)", None, 7),
     ],
 )
-def test_the_nursery_tells_how_a_kernel_died(code, kernel_signal, kernel_code, kernels, tmp_path):
+def test_the_fork_server_tells_how_a_kernel_died(code, kernel_signal, kernel_code, kernels, tmp_path):
     outcome = run_code(code, tmp_path / "n.ipynb", kernels=kernels)
     assert outcome.status == "killed"
     assert (outcome.error.kernel.signal, outcome.error.kernel.code) == (kernel_signal, kernel_code)
@@ -130,44 +130,47 @@ def test_kernels_can_be_forked_side_by_side(kernels, tmp_path):
         assert list(pool.map(one, range(3))) == ["0\n", "1\n", "2\n"]
 
 
-def test_a_nursery_with_threads_refuses_to_fork_and_a_plain_kernel_steps_in(tmp_path, caplog):
+def test_a_fork_server_with_threads_refuses_to_fork_and_a_plain_kernel_steps_in(tmp_path, caplog):
     (tmp_path / "threaded.py").write_text(
         "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    with Nursery.started(["threaded"], environment=environment) as nursery, caplog.at_level(logging.WARNING):
-        with pytest.raises(NurseryFailed, match="threads"):
-            asyncio.run(nursery.ready())
-        outcome = run_code("print('hello')", tmp_path / "n.ipynb", kernels=WarmKernels(nursery))
+    with (
+        ForkServerClient.started(["threaded"], environment=environment) as fork_server,
+        caplog.at_level(logging.WARNING),
+    ):
+        with pytest.raises(ForkServerFailed, match="threads"):
+            asyncio.run(fork_server.ready())
+        outcome = run_code("print('hello')", tmp_path / "n.ipynb", kernels=WarmKernels(fork_server))
     assert outcome.completed
-    assert "nursery.failed" in caplog.text
+    assert "fork_server.failed" in caplog.text
 
 
-def test_a_nursery_whose_owner_left_before_it_listened_ends_without_a_word(capfd):
-    with Nursery.started(["json"]) as nursery:
-        assert select.select([nursery._control], [], [], 60)[0]  # it has told that it is ready, and nobody reads it
-    assert nursery._process.returncode == 0
+def test_a_fork_server_whose_owner_ended_before_it_read_its_report_exits_cleanly(capfd):
+    with ForkServerClient.started(["json"]) as fork_server:
+        assert select.select([fork_server._control], [], [], 60)[0]  # its report is sent, and is not read
+    assert fork_server._process.returncode == 0
     assert capfd.readouterr().err == ""
 
 
-def test_a_dead_nursery_is_replaced_by_a_plain_kernel(tmp_path, caplog):
-    with Nursery.started(["json"]) as nursery:
-        asyncio.run(nursery.ready())
-        os.kill(nursery.pid, signal.SIGKILL)
-        wait_until_gone([nursery.pid])
+def test_a_dead_fork_server_is_replaced_by_a_plain_kernel(tmp_path, caplog):
+    with ForkServerClient.started(["json"]) as fork_server:
+        asyncio.run(fork_server.ready())
+        os.kill(fork_server.pid, signal.SIGKILL)
+        wait_until_gone([fork_server.pid])
         with caplog.at_level(logging.WARNING):
-            outcome = run_code("print('hello')", tmp_path / "n.ipynb", kernels=WarmKernels(nursery))
+            outcome = run_code("print('hello')", tmp_path / "n.ipynb", kernels=WarmKernels(fork_server))
     assert outcome.completed
-    assert "nursery.failed" in caplog.text
+    assert "fork_server.failed" in caplog.text
 
 
-def test_nursery_kernels_and_their_children_die_with_a_killed_owner(tmp_path):
+def test_fork_server_kernels_and_their_children_die_with_a_killed_owner(tmp_path):
     owner = textwrap.dedent(
         """
         import sys
         from pathlib import Path
         from workbench.notebook.execute import ExecutionOptions, execute_notebook
-        from workbench.kernels.kernel_pool import Nursery, WarmKernels
+        from workbench.kernels.kernel_pool import ForkServerClient, WarmKernels
         source, folder = map(Path, sys.argv[1:])
         code = (
             "import json, os, subprocess, time, pathlib\\n"
@@ -175,8 +178,9 @@ def test_nursery_kernels_and_their_children_die_with_a_killed_owner(tmp_path):
             f"pathlib.Path({str(folder)!r}, 'pids').write_text(json.dumps([os.getpid(), os.getppid(), child.pid]))\\n"
             "time.sleep(600)"
         )
-        with Nursery.started(["workbench.kernels.kernel_app"]) as nursery:
-            execute_notebook(source, folder / "n.ipynb", {"code": code}, ExecutionOptions(kernels=WarmKernels(nursery)))
+        with ForkServerClient.started(["workbench.kernels.kernel_app"]) as fork_server:
+            options = ExecutionOptions(kernels=WarmKernels(fork_server))
+            execute_notebook(source, folder / "n.ipynb", {"code": code}, options)
         """
     )
     command = [sys.executable, "-c", owner, str(NOTEBOOKS / "runs_code.ipynb"), str(tmp_path)]
@@ -193,8 +197,8 @@ def test_nursery_kernels_and_their_children_die_with_a_killed_owner(tmp_path):
     assert "completed" not in {cell.metadata.workbench.status for cell in cells[2:]}
 
 
-def test_closing_the_nursery_leaves_no_process():
-    nursery = Nursery.started(["json"])
-    pid = nursery.pid
-    nursery.close()
+def test_closing_the_fork_server_leaves_no_process():
+    fork_server = ForkServerClient.started(["json"])
+    pid = fork_server.pid
+    fork_server.close()
     assert wait_until_gone([pid]) == []

@@ -17,12 +17,12 @@ from workbench.cli.lab_save_hook import drop_outputs
 from workbench.cli.lab_server import WORKSPACE, lab_command, lab_environment, lab_root
 
 
-def settings_in(home: Path) -> Settings:
-    return Settings(_env_file=None, workbench_home=home)
+def settings_in(home: Path, notebooks: Path = NOTEBOOKS) -> Settings:
+    return Settings(_env_file=None, workbench_home=home, workbench_notebooks=notebooks)
 
 
-def saved(root: Path, path: str) -> dict[str, Any]:
-    """Return a notebook with an output after JupyterLab's hook before saving."""
+def saved(settings: Settings, path: str) -> dict[str, Any]:
+    """Return a notebook with an output after JupyterLab's hook before saving, in the server's environment."""
     cell = {
         "cell_type": "code",
         "outputs": [{"text": "secret"}],
@@ -31,7 +31,9 @@ def saved(root: Path, path: str) -> dict[str, Any]:
     }
     metadata = {"kernelspec": {"name": "python3"}, "widgets": {"state": {}}}
     model = {"type": "notebook", "content": {"cells": [cell], "metadata": metadata}}
-    drop_outputs(model=model, path=path, contents_manager=SimpleNamespace(root_dir=str(root)))
+    with pytest.MonkeyPatch.context() as server:
+        server.setenv("WORKBENCH_NOTEBOOKS", lab_environment(settings)["WORKBENCH_NOTEBOOKS"])
+        drop_outputs(model=model, path=path, contents_manager=SimpleNamespace(root_dir=str(lab_root(settings))))
     return model["content"]
 
 
@@ -85,7 +87,7 @@ def test_our_defaults_show_times_and_leave_a_persons_own_configuration_in_place(
 
 
 def test_a_notebook_of_the_repository_is_saved_without_what_its_cells_showed(tmp_path: Path) -> None:
-    content = saved(lab_root(settings_in(tmp_path)), "notebooks/02_ingest.ipynb")
+    content = saved(settings_in(tmp_path), "notebooks/02_ingest.ipynb")
     assert content["cells"][0] == {
         "cell_type": "code",
         "outputs": [],
@@ -95,8 +97,17 @@ def test_a_notebook_of_the_repository_is_saved_without_what_its_cells_showed(tmp
     assert content["metadata"] == {"kernelspec": {"name": "python3"}}
 
 
+def test_the_notebooks_are_those_of_the_setting(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    lab_root(settings_in(tmp_path))  # a link to the notebooks of an earlier start is replaced
+    settings = settings_in(tmp_path, mine)
+    assert (lab_root(settings) / "notebooks").resolve() == mine.resolve()
+    assert saved(settings, "notebooks/02_ingest.ipynb")["cells"][0]["outputs"] == []
+
+
 def test_a_copy_keeps_what_its_cells_showed(tmp_path: Path) -> None:
-    content = saved(lab_root(settings_in(tmp_path)), "opened/02_ingest_of_a_run.ipynb")
+    content = saved(settings_in(tmp_path), "opened/02_ingest_of_a_run.ipynb")
     assert content["cells"][0]["outputs"]
 
 

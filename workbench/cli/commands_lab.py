@@ -46,7 +46,7 @@ def open_(
 
     with tracking() as (settings, engine):
         effect = effect_of(queries.run_row(engine, chosen_run(engine, pipeline_id)), stage)
-        copy = open_copy(engine, pipeline_id, stage, lab_root(settings) / "opened")
+        copy = open_copy(engine, settings, pipeline_id, stage, lab_root(settings) / "opened")
     path = f"opened/{copy.name}"
     address = running_address(settings, path)
     if as_json:

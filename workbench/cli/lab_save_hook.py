@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
-
-from workbench.base.settings import NOTEBOOKS
 
 
 def drop_outputs(model: dict[str, Any], path: str, contents_manager: Any, **_others: Any) -> None:
@@ -14,7 +13,7 @@ def drop_outputs(model: dict[str, Any], path: str, contents_manager: Any, **_oth
     What a person sees on the screen stays until the notebook is loaded again.
     """
     target = Path(contents_manager.root_dir, path.strip("/")).resolve()
-    if model.get("type") != "notebook" or target.parent != NOTEBOOKS:
+    if model.get("type") != "notebook" or target.parent != Path(os.environ["WORKBENCH_NOTEBOOKS"]):
         return
     content = model["content"]
     content["metadata"] = _kept(content["metadata"])

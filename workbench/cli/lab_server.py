@@ -21,7 +21,7 @@ from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 from workbench.base.durable_files import private_folder
 from workbench.base.environment import passed_on
-from workbench.base.settings import NOTEBOOKS, Settings
+from workbench.base.settings import Settings
 
 log = logging.getLogger(__name__)
 WORKSPACE = "workbench"
@@ -35,7 +35,7 @@ def lab_root(settings: Settings) -> Path:
     root = settings.home / "lab"
     private_folder(root / "opened")
     (settings.home / "runs").mkdir(exist_ok=True)
-    for name, target in (("notebooks", NOTEBOOKS), ("runs", settings.home / "runs")):
+    for name, target in (("notebooks", settings.notebooks), ("runs", settings.home / "runs")):
         _link(root / name, target)
     return root
 
@@ -80,6 +80,7 @@ def lab_environment(settings: Settings) -> dict[str, str]:
         **settings.workbench_kernel_env,
         "WORKBENCH_HOME": str(settings.home),
         "WORKBENCH_LAB": str(lab_root(settings)),
+        "WORKBENCH_NOTEBOOKS": str(settings.notebooks),
         "JUPYTER_CONFIG_PATH": _before(_ASSETS, "JUPYTER_CONFIG_PATH"),
         "JUPYTER_PATH": _before(_ASSETS, "JUPYTER_PATH"),
         "PATH": _before(Path(sys.executable).parent, "PATH"),  # `workbench` is there in JupyterLab's terminals

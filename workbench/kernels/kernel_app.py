@@ -1,6 +1,6 @@
 """ipykernel's application without a single TCP socket.
 
-Even on ipc transport ipykernel binds a port of 127.0.0.1, over which forked children of the kernel hand in what they
+Even on ipc transport ipykernel binds a port of 127.0.0.1, over which forked children of the kernel send what they
 print. Here that is a socket in the kernel's private folder, like all others.
 """
 
@@ -27,7 +27,7 @@ _CHILDREN_SECONDS = (0.01, 0.03, 0.1)
 class UnconfiguredApp(IPKernelApp):
     """Runs no start-up file (PYTHONSTARTUP, a profile's, the system's) and reads no configuration of IPython.
 
-    What a person has set up for interactive work, such as a decimal context, must not change a run's data.
+    A configuration for interactive work, such as a decimal context, must not change a run's data.
     """
 
     def load_config_file(self, *_: Any, **__: Any) -> None:
@@ -37,10 +37,10 @@ class UnconfiguredApp(IPKernelApp):
         """Run none."""
 
 
-class BriefKernel(IPythonKernel):
-    """Leaves without waiting for processes that do not listen: whoever reaps a kernel kills its group anyway.
+class QuickExitKernel(IPythonKernel):
+    """Exits without waiting for children that ignore SIGTERM: the process that reaps a kernel kills its group.
 
-    ipykernel waits up to 29 s for them, and 5 s for the one that dbt's locks bring along, which is deaf to SIGTERM.
+    ipykernel waits up to 29 s for them, and 5 s for the resource tracker that dbt's locks start, which ignores SIGTERM.
     """
 
     async def _progressively_terminate_all_children(self) -> None:
@@ -74,7 +74,7 @@ def serve(connection_file: str, owner: int, crash_log: int) -> None:
             return context, pipe
 
     kernelapp.IOPubThread = PrivateIOPubThread  # type: ignore[attr-defined]
-    app = UnconfiguredApp.instance(kernel_class=BriefKernel)
+    app = UnconfiguredApp.instance(kernel_class=QuickExitKernel)
     app.initialize(  # type: ignore[no-untyped-call]
         [
             f"--IPKernelApp.connection_file={connection_file}",
@@ -85,6 +85,6 @@ def serve(connection_file: str, owner: int, crash_log: int) -> None:
     # ipykernel redirects descriptor 2 into itself; a crash must reach the log, since a dead kernel sends no message.
     faulthandler.enable(file=crash_log, all_threads=False)
     app.start()  # type: ignore[no-untyped-call]
-    # Its orderly closing waits for the control thread, which may wait for the thread it has stopped just before:
-    # one kernel in ten then never ended. The system closes sockets as well; what notebooks registered still runs.
+    # Its close() waits for the control thread, which may wait for the thread that close() has stopped just before:
+    # one kernel in ten then never ended. The system closes the sockets; exit handlers of the notebook still run.
     atexit.unregister(app.close)

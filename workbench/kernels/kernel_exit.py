@@ -1,4 +1,4 @@
-"""How a kernel process ended."""
+"""How a kernel process ended: exit code or signal, and peak memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KernelExit:
-    """How a kernel process ended. Peak memory is that of its largest process, in bytes, where the system tells.
+    """Exit code or signal of a kernel process, and the peak memory of its largest process in bytes, if known.
 
-    `code` is the exit code, None after a signal; `signal` is its name; both None: the end was seen, its cause was not.
+    `code` is None after a signal; `signal` is a name such as SIGKILL; both are None when the cause is unknown.
     """
 
     code: int | None = None

@@ -1,7 +1,7 @@
 """Folders of kernels: one for each, below the temporary folder, locked by its owner and removed with it.
 
-A folder is removed only when it is ours by name, user and kind, and when neither its lock nor its owner's process says
-that somebody still needs it: containers that share a temporary folder do not see each other's processes.
+An orphaned folder is removed only when name, user and file type are ours, its owner's process does not exist and its
+lock is free: containers that share a temporary folder share locks, but do not see each other's processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST_SOCKET_PATH = 100
 
 @contextmanager
 def kernel_folder() -> Iterator[Path]:
-    """A new private folder (0700) for one kernel, removed at the end, together with those of owners long dead."""
+    """Yield a new private folder (0700) for one kernel and remove it at the end; remove orphaned folders first."""
     base = Path(tempfile.gettempdir())
     if len(str(base)) > _LONGEST_SOCKET_PATH - 40:
         base = Path("/tmp")  # unix socket paths hold 107 bytes
@@ -39,21 +39,21 @@ def kernel_folder() -> Iterator[Path]:
 
 
 def remove_kernel_folder(folder: Path) -> None:
-    """Remove one of our kernels' folders, with what is in it; anything else stays as it is."""
+    """Remove a kernel's folder with its content; a path of another kind or user is left alone."""
     if folder.name.startswith(_PREFIX) and _is_ours(folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_orphaned_folders(base: Path) -> list[Path]:
-    """Remove the kernel folders below `base` that belong to this user and whose process is gone; return them."""
-    orphans = [path for path in base.glob(f"{_PREFIX}*-*") if _is_ours(path) and _ownerless(path)]
+    """Remove the kernel folders below `base` of this user whose owner's process does not exist; return them."""
+    orphans = [path for path in base.glob(f"{_PREFIX}*-*") if _is_ours(path) and _is_orphaned(path)]
     for path in orphans:
         remove_kernel_folder(path)
     return orphans
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether it is a folder of this user; what others leave there, or remove meanwhile, is none."""
+    """Return whether the path is a folder of this user; False when it has been removed meanwhile."""
     try:
         status = path.lstat()
     except OSError:
@@ -61,12 +61,12 @@ def _is_ours(path: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
-def _ownerless(folder: Path) -> bool:
+def _is_orphaned(folder: Path) -> bool:
     pid = folder.name.removeprefix(_PREFIX).split("-")[0]
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
-        with suppress(OSError):  # somebody else has removed it
+        with suppress(OSError):  # another process has removed it
             return not file_locks.is_locked(folder / _LOCK)
     except (ValueError, PermissionError):
         return False

@@ -1,12 +1,12 @@
-"""The nursery's own process: imports the heavy modules once, then forks one kernel per request.
+"""The fork server's process: imports the heavy modules once, then forks one kernel per request.
 
-It talks to its owner over two kinds of unix sockets, both message-preserving and inherited, never on a path:
-the control socket brings requests, each with the end of a lifeline; over the lifeline go the kernel's pid and, when
-it has ended, its exit code and peak memory. A lifeline closed by the owner kills its kernel; a closed control socket
-(the owner has ended, however) kills all kernels and ends the nursery.
+It is connected to its owner by inherited unix sockets that preserve messages and have no path. The control socket
+carries requests, each with one end of a lifeline; the server answers over the lifeline with the kernel's pid and, when
+the kernel has ended, its exit code and peak memory. When the owner closes a lifeline, its kernel is killed; when the
+control socket closes (the owner has ended, however), all kernels are killed and the server ends.
 
-Only a process without threads of Python or of computing libraries may fork; see `unsafe_threads`. What no first
-stage needs is imported once the first kernel is forked.
+Only a process without threads of Python or of numeric libraries may fork; see `unsafe_threads`. Modules that no first
+stage needs are imported after the first fork. docs/adr/0014 says why this is not `multiprocessing`'s fork server.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from workbench.kernels.kernel_folders import remove_kernel_folder
-from workbench.kernels.kernel_process import Farewell, become_kernel, kill_group, reap_group
-from workbench.kernels.orphan_processes import adopt_orphans, end_all, end_strays
+from workbench.kernels.kernel_process import ShutdownMarker, become_kernel, kill_group, reap_group
+from workbench.kernels.orphan_processes import adopt_orphans, kill_all, kill_orphans
 
 LONGEST_MESSAGE = 1 << 17
 LATER = "--later"
@@ -41,10 +41,10 @@ _FORK_AWARE = ("jemalloc_bg_thd",)
 class _Child:
     lifeline: socket.socket
     folder: Path
-    orphaned: bool = False
+    is_abandoned: bool = False
 
 
-class Nursery:
+class ForkServer:
     """Serves requests on the control socket until it is closed."""
 
     def __init__(self, control: socket.socket, later: list[str]) -> None:
@@ -61,13 +61,13 @@ class Nursery:
         self._selector.register(self._wake, selectors.EVENT_READ)
 
     def serve(self) -> dict[str, Any] | None:
-        """Fork on request. Returns the request in the forked child, None in the nursery once its owner is gone."""
+        """Fork on request. Returns the request in a forked child, None in the server once its owner has ended."""
         while True:
-            for key, _ in self._selector.select(0 if self._is_to_import() else None):
+            for key, _ in self._selector.select(0 if self._has_imports_left() else None):
                 if key.fileobj is self._control:
                     message, fds = self._receive()
                     if not message:
-                        self._end()
+                        self._kill_all()
                         return None
                     request: dict[str, Any] = json.loads(message)
                     if self._fork(request, socket.socket(fileno=fds[0])):
@@ -75,19 +75,19 @@ class Nursery:
                 elif key.fileobj is self._wake:
                     self._wake.recv(4096)
                 else:
-                    self._orphan(key.data)
+                    self._abandon(key.data)
             self._reap()
-            if self._is_to_import():
-                preload([self._later.pop(0)])  # who needs what cannot be imported hears of it from its own import
+            if self._has_imports_left():
+                preload([self._later.pop(0)])  # a kernel that needs a module that fails here fails at its own import
 
-    def _is_to_import(self) -> bool:
-        """Tell whether there is something to import that the first kernel did not have to wait for."""
+    def _has_imports_left(self) -> bool:
+        """Return whether modules are left for after the first fork, and a kernel has been forked."""
         return bool(self._later and self._children)
 
     def _receive(self) -> tuple[bytes, list[int]]:
         try:
             message, fds, _, _ = socket.recv_fds(self._control, LONGEST_MESSAGE, 1)
-        except ConnectionResetError:  # the owner is gone and has left something unread
+        except ConnectionResetError:  # the owner has ended and left a message unread
             return b"", []
         return message, fds
 
@@ -96,26 +96,26 @@ class Nursery:
         owner = os.getpid()
         try:
             if threads := unsafe_threads():
-                raise OSError(f"the nursery has threads and must not fork: {', '.join(threads)}")
-            with warnings.catch_warnings():  # Python 3.12 warns of any thread; these were looked at one by one
+                raise OSError(f"the fork server has threads and must not fork: {', '.join(threads)}")
+            with warnings.catch_warnings():  # Python 3.12 warns of any thread; `unsafe_threads` has checked them
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = os.fork()
         except OSError as error:
-            _tell(lifeline, {"failed": str(error)})
+            _send(lifeline, {"failed": str(error)})
             lifeline.close()
             return False
         if pid == 0:
             lifeline.close()
-            self._leave()
+            self._close_server_ends()
             request["owner"] = owner
             return True
         self._children[pid] = _Child(lifeline, Path(request["connection_file"]).parent)
         self._selector.register(lifeline, selectors.EVENT_READ, pid)
-        _tell(lifeline, {"pid": pid})
+        _send(lifeline, {"pid": pid})
         return False
 
-    def _leave(self) -> None:
-        """In the child: let go of everything that is the nursery's."""
+    def _close_server_ends(self) -> None:
+        """In the child: reset the server's signal handlers and close its sockets."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -125,10 +125,11 @@ class Nursery:
             end.close()
         self._selector.close()
 
-    def _orphan(self, pid: int) -> None:
+    def _abandon(self, pid: int) -> None:
+        """Kill a kernel whose owner has closed its lifeline."""
         child = self._children[pid]
         self._selector.unregister(child.lifeline)
-        child.orphaned = True
+        child.is_abandoned = True
         kill_group(pid)
 
     def _reap(self) -> None:
@@ -137,18 +138,18 @@ class Nursery:
             if ended is None:
                 continue
             del self._children[pid]
-            if not child.orphaned:
+            if not child.is_abandoned:
                 self._selector.unregister(child.lifeline)
-                _tell(child.lifeline, {"code": ended[0], "peak_bytes": ended[1]})
+                _send(child.lifeline, {"code": ended[0], "peak_bytes": ended[1]})
             else:
                 remove_kernel_folder(child.folder)
             child.lifeline.close()
-        end_strays(self._children, [str(child.folder) for child in self._children.values()])
+        kill_orphans(self._children, [str(child.folder) for child in self._children.values()])
 
-    def _end(self) -> None:
+    def _kill_all(self) -> None:
         for pid in self._children:
             kill_group(pid)
-        end_all()
+        kill_all()
         for child in self._children.values():
             remove_kernel_folder(child.folder)
 
@@ -167,7 +168,7 @@ def preload(modules: list[str]) -> dict[str, str]:
 
 
 def unsafe_threads() -> list[str]:
-    """Return the names of threads of this process that a fork would cut off in the middle of something."""
+    """Return the names of this process's threads; a lock that one of them holds would stay locked in a forked child."""
     task = Path("/proc/self/task")
     if not task.is_dir():
         return ["threads cannot be listed on this system"]
@@ -175,8 +176,8 @@ def unsafe_threads() -> list[str]:
     return sorted(name for number, name in names.items() if number != os.getpid() and name not in _FORK_AWARE)
 
 
-def settle(request: dict[str, Any]) -> None:
-    """In the child: own session, environment, folder, output, random numbers."""
+def set_up_child(request: dict[str, Any]) -> None:
+    """In the child: set session, environment, import path, working folder, output and random seeds."""
     os.setsid()
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -192,34 +193,34 @@ def settle(request: dict[str, Any]) -> None:
 
 
 def reseed() -> None:
-    """Give this process random numbers of its own; Python's `random` sees to itself after a fork."""
+    """Seed the random generators of this process anew; Python's `random` does so by itself after a fork."""
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
     if "faker.generator" in sys.modules:
         sys.modules["faker.generator"].random.seed()
 
 
-def _tell(lifeline: socket.socket, message: dict[str, Any]) -> None:
+def _send(lifeline: socket.socket, message: dict[str, Any]) -> None:
     try:
         lifeline.send(json.dumps(message).encode())
     except (BrokenPipeError, ConnectionResetError):
-        return  # the owner is gone; the selector reports the closed lifeline
+        return  # the owner has ended; the selector reports the closed lifeline
 
 
 def main(arguments: list[str]) -> NoReturn:
     """Arguments: the control socket's descriptor, modules to import, `LATER`, modules to import after a first fork."""
-    farewell = Farewell()
+    marker = ShutdownMarker()
     control = socket.socket(fileno=int(arguments[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
     split = arguments.index(LATER)
     failed = preload(arguments[1:split])
-    _tell(control, {"failed": failed, "threads": unsafe_threads()})
-    request = Nursery(control, arguments[split + 1 :]).serve()
+    _send(control, {"failed": failed, "threads": unsafe_threads()})
+    request = ForkServer(control, arguments[split + 1 :]).serve()
     if request is not None:
         sys.argv = ["kernel", "-f", request["connection_file"]]
-        settle(request)
-        become_kernel(request["connection_file"], request["owner"], farewell)
+        set_up_child(request)
+        become_kernel(request["connection_file"], request["owner"], marker)
     sys.exit(0)
 
 

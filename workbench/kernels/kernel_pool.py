@@ -3,8 +3,8 @@
     with warm_kernels() as kernels:                 # returns at once, imports go on in the background
         options = ExecutionOptions(kernels=kernels)
 
-The nursery dies with its owner and its kernels with it, because both hang on sockets that the system closes.
-It runs the code it has imported: start one per run, not one per machine, or edited modules are not seen.
+The fork server and its kernels end with their owner, because the system closes the owner's sockets. Kernels run the
+code that the server has imported: start one server per run, not one per machine, or edited modules are not used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from workbench.base.environment import passed_on
-from workbench.kernels import kernel_forkserver as nursery_process
+from workbench.kernels import kernel_forkserver
 from workbench.kernels.kernel_exit import KernelExit
 from workbench.kernels.kernel_provisioner import (
     KERNEL_DEFAULTS,
@@ -52,8 +52,8 @@ HEAVY_MODULES = (
     "faker",
     "workbench.base.settings",
 )
-# dbt, imported once the first kernel is forked, which so need not wait for it: more than half of all the time.
-# In pieces of half a second at most, for between two of them the nursery does what it is there for.
+# dbt, more than half of the import time, is imported after the first fork: the first kernel does not wait for it.
+# In pieces of at most half a second: the server forks and reaps between two of them.
 LATER_MODULES = (
     "dbt_common.clients.agate_helper",
     "dbt.adapters.factory",
@@ -66,12 +66,12 @@ _POLL_SECONDS = 0.01
 _READY_SECONDS = 60.0
 
 
-class NurseryFailed(OSError):
-    """The nursery cannot give kernels; the message says why."""
+class ForkServerFailed(OSError):
+    """The fork server cannot fork a kernel; the message says why."""
 
 
-class Nursery:
-    """This process's end of a nursery. Threads may share one; every kernel has a lifeline of its own."""
+class ForkServerClient:
+    """A fork server as its owner sees it. Threads may share one; each kernel has a lifeline of its own."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
         self._process = process
@@ -98,10 +98,10 @@ class Nursery:
                 [
                     sys.executable,
                     "-P",
-                    nursery_process.__file__,
+                    kernel_forkserver.__file__,
                     str(theirs.fileno()),
                     *modules,
-                    nursery_process.LATER,
+                    kernel_forkserver.LATER,
                     *later,
                 ],
                 pass_fds=[theirs.fileno()],
@@ -114,20 +114,20 @@ class Nursery:
         return cls(process, ours)
 
     async def ready(self, seconds: float = _READY_SECONDS) -> None:
-        """Wait until the imports are done; raises `NurseryFailed` when it may not fork, died, or takes too long."""
+        """Wait until the imports are done; raises `ForkServerFailed` when it may not fork, died, or takes too long."""
         waited = 0.0
         while self._report is None:
             message = _received(self._control)
             if message is not None:
                 self._report = json.loads(message) if message else {"died": True}
             elif (waited := waited + _POLL_SECONDS) > seconds:
-                raise NurseryFailed(f"the nursery was not ready after {seconds:.0f} s")
+                raise ForkServerFailed(f"the fork server was not ready after {seconds:.0f} s")
             else:
                 await asyncio.sleep(_POLL_SECONDS)
-        self._complain()
+        self._check_report()
 
     async def fork(self, order: KernelOrder) -> KernelProcess:
-        """Fork a kernel; raises `NurseryFailed`."""
+        """Fork a kernel; raises `ForkServerFailed`."""
         await self.ready()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -146,15 +146,15 @@ class Nursery:
             raise
 
     def _send(self, order: bytes, lifeline: socket.socket) -> None:
-        if len(order) > nursery_process.LONGEST_MESSAGE:
-            raise NurseryFailed(f"an environment of {len(order):,} bytes is too large for the nursery")
+        if len(order) > kernel_forkserver.LONGEST_MESSAGE:
+            raise ForkServerFailed(f"an environment of {len(order):,} bytes is too large for the fork server")
         try:
             socket.send_fds(self._control, [order], [lifeline.fileno()])
         except OSError as error:
-            raise NurseryFailed(f"the nursery takes no order: {error}") from error
+            raise ForkServerFailed(f"the fork server takes no request: {error}") from error
 
     def close(self) -> None:
-        """End the nursery and every kernel it has forked."""
+        """End the fork server and every kernel it has forked."""
         self._control.close()
         try:
             self._process.wait(timeout=5)
@@ -168,75 +168,75 @@ class Nursery:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _complain(self) -> None:
+    def _check_report(self) -> None:
         report = self._report or {}
         if report.get("died"):
-            raise NurseryFailed("the nursery has died")
+            raise ForkServerFailed("the fork server has died")
         if report["threads"]:
-            raise NurseryFailed(f"the nursery has threads and must not fork: {', '.join(report['threads'])}")
+            raise ForkServerFailed(f"the fork server has threads and must not fork: {', '.join(report['threads'])}")
         for module, reason in report.pop("failed", {}).items():
-            logger.warning("nursery.import_failed", extra={"module_name": module, "reason": reason})
+            logger.warning("fork_server.import_failed", extra={"module_name": module, "reason": reason})
 
 
 class ForkedProcess(KernelProcess):
-    """A kernel forked by the nursery, seen over its lifeline: closing it would kill the kernel."""
+    """A kernel of the fork server, seen over its lifeline; closing the lifeline kills the kernel."""
 
     def __init__(self, pid: int, lifeline: socket.socket) -> None:
         super().__init__(pid)
         self._lifeline = lifeline
 
-    def look(self) -> KernelExit | None:
+    def exit_if_ended(self) -> KernelExit | None:
         message = _received(self._lifeline)
         if message is None:
             return None
         self._lifeline.close()
-        if not message:  # the nursery is gone, and with it, by the system, its kernels
+        if not message:  # the fork server has died, and the system has killed its kernels
             return KernelExit(signal=signal.SIGKILL.name)
         report = json.loads(message)
         return exit_of(report["code"], report["peak_bytes"])
 
 
 class WarmKernels:
-    """Forks kernels from a nursery; starts them anew, and says so in the log, when the nursery cannot."""
+    """Forks kernels from a fork server; when that fails, logs it and starts a new interpreter."""
 
-    def __init__(self, nursery: Nursery, otherwise: Kernels | None = None) -> None:
-        self._nursery = nursery
-        self._otherwise = otherwise or PlainKernels()
+    def __init__(self, server: ForkServerClient, fallback: Kernels | None = None) -> None:
+        self._server = server
+        self._fallback = fallback or PlainKernels()
 
     async def launch(self, order: KernelOrder) -> KernelProcess:
         try:
-            return await self._nursery.fork(order)
-        except NurseryFailed as error:
-            logger.warning("nursery.failed", extra={"reason": str(error), "instead": "a new interpreter"})
-        return await self._otherwise.launch(order)
+            return await self._server.fork(order)
+        except ForkServerFailed as error:
+            logger.warning("fork_server.failed", extra={"reason": str(error), "instead": "a new interpreter"})
+        return await self._fallback.launch(order)
 
 
 @contextmanager
 def warm_kernels(modules: Sequence[str] = HEAVY_MODULES, later: Sequence[str] = LATER_MODULES) -> Iterator[Kernels]:
-    """Kernels forked from a nursery that lives for the block; plain ones if it cannot be started at all."""
+    """Yield kernels of a fork server that runs for the block; plain ones if it cannot be started at all."""
     try:
-        nursery = Nursery.started(modules, later)
+        server = ForkServerClient.started(modules, later)
     except OSError as error:
-        logger.warning("nursery.failed", extra={"reason": str(error), "instead": "a new interpreter"})
+        logger.warning("fork_server.failed", extra={"reason": str(error), "instead": "a new interpreter"})
         yield PlainKernels()
         return
-    with nursery:
-        yield WarmKernels(nursery)
+    with server:
+        yield WarmKernels(server)
 
 
 async def _pid_from(lifeline: socket.socket) -> int:
     while (message := _received(lifeline)) is None:
         await asyncio.sleep(_POLL_SECONDS)
-    answer = json.loads(message) if message else {"failed": "the nursery has died"}
+    answer = json.loads(message) if message else {"failed": "the fork server has died"}
     if "failed" in answer:
-        raise NurseryFailed(f"no fork: {answer['failed']}")
+        raise ForkServerFailed(f"no fork: {answer['failed']}")
     return int(answer["pid"])
 
 
 def _received(end: socket.socket) -> bytes | None:
     """Return the next message, b"" when the other end is closed, None when there is nothing yet."""
     try:
-        return end.recv(nursery_process.LONGEST_MESSAGE)
+        return end.recv(kernel_forkserver.LONGEST_MESSAGE)
     except BlockingIOError:
         return None
     except OSError:

@@ -1,6 +1,6 @@
-"""What happens inside a kernel's own process, and how its end is taken note of.
+"""What happens inside a kernel's own process, and how its end is observed.
 
-Runs as a script (plain kernels) and is called by the nursery after a fork (warm kernels). Imports nothing heavy.
+Runs as a script (plain kernels) and is called by the fork server after a fork (warm kernels). Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _ENGINE = str(Path(__file__).resolve().parent.parent.parent)
 
 
-class Farewell:
-    """Ends a kernel that was shut down in good order without Python's teardown, which would take 0.3 s of each.
+class ShutdownMarker:
+    """Marks an orderly shutdown, after which the process exits without Python's teardown: 0.3 s for each kernel.
 
-    Made before anything else is imported, so that all that was registered for the exit has run by then.
+    Created before any other import: exit handlers run in reverse order, so its own is the last.
     """
 
     def __init__(self) -> None:
-        self.is_due = False
-        atexit.register(self._leave)
+        self.is_orderly = False
+        atexit.register(self._exit)
 
-    def _leave(self) -> None:
-        if self.is_due:
+    def _exit(self) -> None:
+        if self.is_orderly:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)
 
 
-def become_kernel(connection_file: str, owner: int, farewell: Farewell) -> None:
+def become_kernel(connection_file: str, owner: int, marker: ShutdownMarker) -> None:
     """Serve as an IPython kernel on this connection file until it is shut down or process `owner` dies."""
-    die_with(owner)
+    exit_with(owner)
     sys.path.insert(0, _ENGINE)
     from workbench.base.environment import put_project_on_path
     from workbench.kernels import kernel_app
@@ -46,11 +46,11 @@ def become_kernel(connection_file: str, owner: int, farewell: Farewell) -> None:
     sys.path.remove(_ENGINE)
     put_project_on_path()
     kernel_app.serve(connection_file, owner, crash_log=os.dup(2))
-    farewell.is_due = True
+    marker.is_orderly = True
 
 
-def die_with(owner: int) -> None:
-    """Have the system kill this process when its parent ends; leave at once if that has already happened."""
+def exit_with(owner: int) -> None:
+    """Have the system kill this process when its parent ends; exit at once if it has ended already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner:
@@ -60,7 +60,7 @@ def die_with(owner: int) -> None:
 def reap_group(leader: int) -> tuple[int, int] | None:
     """Return (exit code or minus signal, peak memory in bytes) if the child `leader` has ended, else None.
 
-    What is left of its process group is killed first: as long as the leader is not waited for, its id is not reused.
+    The rest of its process group is killed first: the group's id is not reused before the leader is waited for.
     """
     if os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         return None
@@ -70,12 +70,12 @@ def reap_group(leader: int) -> tuple[int, int] | None:
 
 
 def own_peak_bytes() -> int:
-    """Return the largest memory this process has had so far."""
+    """Return the peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
 
 
 def peak_bytes_of(pid: int) -> int | None:
-    """Return the largest memory a living process has had so far, None where the system does not tell."""
+    """Return the peak memory of a living process so far, None where the system has no /proc."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -85,7 +85,7 @@ def peak_bytes_of(pid: int) -> int | None:
 
 
 def kill_group(leader: int) -> None:
-    """Kill every process of the group, stopped ones too; a group that is gone is fine."""
+    """Kill every process of the group, stopped ones too; do nothing when the group has ended."""
     try:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
@@ -93,4 +93,4 @@ def kill_group(leader: int) -> None:
 
 
 if __name__ == "__main__":
-    become_kernel(sys.argv[1], int(sys.argv[2]), Farewell())
+    become_kernel(sys.argv[1], int(sys.argv[2]), ShutdownMarker())

@@ -1,7 +1,7 @@
 """Kernels: IPython processes that talk over unix sockets in a private folder, never over TCP.
 
 A kernel needs no installed kernelspec, no user profile and no home: its argv, its IPYTHONDIR and its sockets are ours.
-`Kernels` decides how the process comes about: started anew (`PlainKernels`) or forked from a nursery (warm.py).
+`Kernels` decides how the process is made: a new interpreter (`PlainKernels`) or a fork (`kernel_pool.WarmKernels`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KERNEL_DEFAULTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class KernelOrder:
-    """What a new kernel process is to be: its connection file, whole environment, working folder and log file."""
+    """A request for a kernel process: its connection file, whole environment, working folder and log file."""
 
     connection_file: Path
     environment: Mapping[str, str]
@@ -52,11 +52,11 @@ class KernelProcess(ABC):
         self.exit: KernelExit | None = None
 
     @abstractmethod
-    def look(self) -> KernelExit | None:
+    def exit_if_ended(self) -> KernelExit | None:
         """Return how the process ended, None while it lives; never blocks."""
 
     def poll(self) -> int | None:
-        self.exit = self.exit or self.look()
+        self.exit = self.exit or self.exit_if_ended()
         if self.exit is None:
             return None
         return -signal.Signals[self.exit.signal] if self.exit.signal else self.exit.code or 0
@@ -76,7 +76,7 @@ class KernelProcess(ABC):
 
 
 class StartedProcess(KernelProcess):
-    """A kernel started anew, a child of this process."""
+    """A kernel in a new interpreter, a child of this process."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         super().__init__(child.pid)
@@ -84,29 +84,29 @@ class StartedProcess(KernelProcess):
         self._seen_bytes: int | None = None
         self._inherited_bytes = kernel_process.own_peak_bytes()
 
-    def look(self) -> KernelExit | None:
+    def exit_if_ended(self) -> KernelExit | None:
         ended = kernel_process.reap_group(self.pid)
         if ended is None:
             self._seen_bytes = kernel_process.peak_bytes_of(self.pid) or self._seen_bytes
             return None
         code, peak = ended
         self._child.returncode = code
-        # Linux counts what this process had at the start as the child's peak: below that only what was seen is true.
+        # Linux's figure starts at this process's own peak; below that the figure read while the child lived is right.
         return exit_of(code, peak if peak > self._inherited_bytes else self._seen_bytes)
 
 
 class Kernels(Protocol):
-    """A way to come by a kernel process."""
+    """A way to make a kernel process."""
 
     async def launch(self, order: KernelOrder) -> KernelProcess:
-        """Return the running process; raises `OSError` when none can be had."""
+        """Return the running process; raises `OSError` when it cannot be started."""
 
 
 class PlainKernels:
     """Starts a new interpreter per kernel: half a second, and the notebook imports everything itself."""
 
     async def launch(self, order: KernelOrder) -> KernelProcess:
-        # -P: a file in the working folder must not stand in for a module of the kernel.
+        # -P: a file in the working folder must not shadow a module of the kernel.
         command = [sys.executable, "-P", kernel_process.__file__, str(order.connection_file), str(os.getpid())]
         with order.log.open("ab") as log:
             child = subprocess.Popen(
@@ -168,5 +168,5 @@ def exit_of(code: int, peak_bytes: int | None = None) -> KernelExit:
 
 
 def log_of(connection_file: Path) -> Path:
-    """Return where the kernel's own stdout and stderr go: what it says outside of messages, such as a crash."""
+    """Return the file of the kernel's own stdout and stderr: output outside of messages, such as a crash."""
     return connection_file.with_name("kernel.log")

@@ -1,4 +1,4 @@
-"""A run's way to Spark: a server that answers whenever a stage asks, and sessions that end with their kernels."""
+"""A run's access to Spark: a server that is reached or started, and sessions that end with their kernels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from workbench.services.processes import accepts_connections
 
 log = logging.getLogger(__name__)
 _SESSION = "session_id="
-_FAREWELL_SECONDS = 10.0
+_END_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
 
 
 class SparkAccess:
-    """Starts the server in the background at once, and again, when asked, if that failed or the server has died."""
+    """Starts the server in the background at once; `new_session` starts it again if that failed or it has died."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -49,25 +49,25 @@ class SparkAccess:
             if stop is not None and stop.is_set():
                 raise RunCancelled("cancelled while Spark was starting")
             if time.monotonic() > deadline:
-                raise ServiceUnavailable(f"Spark has not started within {seconds:g} s, which is all the stage has")
+                raise ServiceUnavailable(f"Spark has not started within {seconds:g} s, the stage's time limit")
         return with_session(self._server.result(), str(uuid.uuid4()))
 
     def end_session(self, url: str) -> None:
-        """Interrupt what a dead kernel's session still computes, and close it; bounded, and never a failure itself."""
+        """Interrupt the queries of a dead kernel's session and close it, within a time limit; logs a failure."""
         if not accepts_connections(*spark.place_of(url)):
             return
         command = [sys.executable, "-P", spark_shutdown.__file__]
         environment = passed_on(os.environ) | {"SPARK_REMOTE": url}
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, timeout=_FAREWELL_SECONDS, check=False)
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=_END_SECONDS, check=False)
         except subprocess.TimeoutExpired:
-            log.warning("spark session not ended", extra={"reason": f"no answer for {_FAREWELL_SECONDS:g} s"})
+            log.warning("spark session not ended", extra={"reason": f"no answer for {_END_SECONDS:g} s"})
             return
         if done.returncode:
             log.warning("spark session not ended", extra={"reason": done.stderr.decode(errors="replace")[-500:]})
 
     def close(self) -> None:
-        """Let go of the server; a start that nobody has waited for is given up."""
+        """Release the server; a start that has not finished is given up."""
         self._given_up.set()
         self._server.cancel()
         self._starter.shutdown(wait=True)
@@ -83,7 +83,7 @@ class SparkAccess:
 
 @contextmanager
 def spark_access(settings: Settings) -> Iterator[SparkAccess]:
-    """Give access to Spark for the block; what was started stops with its last user."""
+    """Yield access to Spark for the block; an embedded server stops after its last user."""
     spark.check_machine(settings)
     access = SparkAccess(settings)
     try:
@@ -93,7 +93,7 @@ def spark_access(settings: Settings) -> Iterator[SparkAccess]:
 
 
 def with_session(url: str, session: str) -> str:
-    """Return a Spark Connect URL with the session's id, which the run so knows too; an id that is there stays."""
+    """Return a Spark Connect URL with this session id, by which the run can end the session; an id in the URL stays."""
     if _SESSION in url:
         return url
     separator = ";" if "/;" in url else "/;"

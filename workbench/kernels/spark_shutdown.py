@@ -1,6 +1,6 @@
-"""Ends the Spark session that SPARK_REMOTE names: its queries are interrupted, then it is closed.
+"""Ends the Spark session that SPARK_REMOTE names: interrupts its queries, then closes it.
 
-Runs as a script, in a process that can be given up on: a Spark Connect client waits for its server without a limit.
+Runs as a script, in a process with a time limit: a Spark Connect client waits for its server without one.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from nbformat.v4 import new_markdown_cell
 from sqlalchemy import Engine
 
 from workbench.base.durable_files import written_whole
-from workbench.base.settings import NOTEBOOKS
+from workbench.base.settings import Settings
 from workbench.notebook.injection import inject, read_notebook
 from workbench.run.derived_runs import effect_of
 from workbench.stage.artefacts import RunFolder
@@ -21,7 +21,7 @@ from workbench.state import queries
 _LINK = re.compile(r"\]\(([0-9]{2}_\w+\.ipynb)\)")
 
 
-def open_copy(engine: Engine, pipeline_id: str, stage: StageName, folder: Path) -> Path:
+def open_copy(engine: Engine, settings: Settings, pipeline_id: str, stage: StageName, folder: Path) -> Path:
     """Write the stage's notebook with this run's parameters injected into `folder` and return its path.
 
     Of a run that has failed it works on its own folder and schema, so a cell that failed fails again, and one that is
@@ -30,7 +30,7 @@ def open_copy(engine: Engine, pipeline_id: str, stage: StageName, folder: Path) 
     """
     run, chosen = queries.run_row(engine, pipeline_id), stage_named(stage)
     parameters = RunParameters.checked(run["parameters"]).for_stage(stage).model_dump()
-    notebook = inject(read_notebook(NOTEBOOKS / chosen.notebook), {"pipeline_id": pipeline_id, **parameters})
+    notebook = inject(read_notebook(settings.notebooks / chosen.notebook), {"pipeline_id": pipeline_id, **parameters})
     row = next(each for each in queries.stage_rows(engine, pipeline_id) if each["name"] == stage)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

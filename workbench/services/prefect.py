@@ -6,6 +6,7 @@ import http.client
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
@@ -53,8 +54,9 @@ def reached(settings: Settings) -> Iterator[str]:
 
 
 def checked(url: str) -> str:
-    """Return `url` when an API answers there."""
-    if not answers(url, _SECONDS):
+    """Return `url` when an API answers there; a refusal for a missing key is an answer, too."""
+    status = health_status(url, _SECONDS)
+    if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise ServiceUnavailable(f"Prefect at {place_of(url)}: no API answers; start it or mend PREFECT_API_URL")
     return url
 
@@ -67,15 +69,15 @@ def place_of(url: str) -> str:
     return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
-def answers(url: str, seconds: float) -> bool:
-    """Tell whether an HTTP server answers there and is not out of order; a refusal for want of a key counts too."""
+def health_status(url: str, seconds: float) -> int | None:
+    """Return the HTTP status of the API's `/health`, None when no HTTP server answers within so many seconds."""
     place, parts = place_of(url), urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(place, timeout=seconds)
     try:
         connection.request("GET", f"{parts.path.rstrip('/')}/health")
-        return connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()

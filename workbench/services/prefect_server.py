@@ -5,18 +5,19 @@ Both keep their state in one SQLite store below WORKBENCH_HOME. They are told of
 
 from __future__ import annotations
 
-import http.client
 import logging
 import shutil
 import sys
 from contextlib import ExitStack
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
 from workbench.base.durable_files import keep, private_folder, sync
 from workbench.base.environment import ENGINE
 from workbench.services import file_locks, processes
+from workbench.services.prefect import health_status
 from workbench.services.service import Kind, Service
 from workbench.services.service_file import PORT
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 _STORE, _UNFINISHED = "prefect.db", "first-migration"
 _APP = "workbench.prefect.server_app:create_app"
 _MIGRATION_SECONDS = 120.0
+_HEALTH_SECONDS = 2.0
 _QUIET = {
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -53,7 +55,7 @@ def prepare(folder: Path, full: bool) -> Service:
         environment=processes.plain_environment() | _environment(store, folder, url, full),
         folder=folder,
         url=url,
-        is_ready=lambda: _is_ready(port, store, migration),
+        is_ready=lambda: _is_ready(url, store, migration),
         port=port,
         clean_up=migration.close,
     )  # fmt: skip
@@ -99,24 +101,12 @@ def _finish_store(store: Path) -> None:
         sync(store)
 
 
-def _is_ready(port: int, store: Path, migration: ExitStack) -> bool:
-    healthy = is_healthy("127.0.0.1", port, "/api")
+def _is_ready(url: str, store: Path, migration: ExitStack) -> bool:
+    healthy = health_status(url, _HEALTH_SECONDS) == HTTPStatus.OK
     if healthy:
         _finish_store(store)
         migration.close()
     return healthy
-
-
-def is_healthy(host: str, port: int, path: str, seconds: float = 2.0) -> bool:
-    """Tell whether a Prefect API answers there."""
-    connection = http.client.HTTPConnection(host, port, timeout=seconds)
-    try:
-        connection.request("GET", f"{path}/health")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 LIGHT = Kind(prepare=partial(prepare, full=False), start_seconds=120, attempts=3)

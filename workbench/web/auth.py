@@ -143,13 +143,3 @@ def in_address(host: str) -> str:
     except ValueError:
         return host
     return f"[{address}]" if address.version == 6 else str(address)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address one listens on."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import uvicorn
 from sqlalchemy import Engine
 
+from workbench.base.credentials import is_loopback
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
 from workbench.base.settings import Settings
 from workbench.web.app import create_app
-from workbench.web.auth import in_address, is_loopback
+from workbench.web.auth import in_address
 from workbench.web.dependencies import Actions
 
 _STOP_SECONDS = 5
