@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from workbench.base.settings import Settings
 from workbench.services import postgres
 from workbench.services import spark as spark_service
-from workbench.services.service_file import has_keeper
+from workbench.services.service_file import has_supervisor
 from workbench.state import database
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     folder, patience = Path(os.environ.pop(HOME)), time.monotonic() + 20
-    while any(has_keeper(each) for each in folder.glob("services/*")) and time.monotonic() < patience:
+    while any(has_supervisor(each) for each in folder.glob("services/*")) and time.monotonic() < patience:
         time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)
 

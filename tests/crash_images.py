@@ -30,7 +30,7 @@ from workbench.base.errors import WorkbenchError
 from workbench.base.settings import PROJECT
 from workbench.run.completion import verified_manifest
 from workbench.services.processes import free_port
-from workbench.services.service_file import has_keeper, read_live_state
+from workbench.services.service_file import has_supervisor, read_live_state
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import STAGE_NAMES
 
@@ -111,7 +111,7 @@ class Home:
         """Stop everything, so that the disk can be unmounted."""
         self.problems_of("down")
         deadline = time.monotonic() + 60
-        while any(has_keeper(folder) for folder in self.path.glob("services/*")) and time.monotonic() < deadline:
+        while any(has_supervisor(folder) for folder in self.path.glob("services/*")) and time.monotonic() < deadline:
             time.sleep(0.2)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from tests.faults.bench import Bench, StartedRun, until
 from tests.faults.clock import DatabaseClock
 from tests.faults.publishing import reading
-from tests.integration.service_watch import keepers_below
+from tests.integration.service_watch import supervisors_below
 from workbench.data.publication import MARTS, published_schemas
 from workbench.services.service_file import read_live_state, service_folder
 from workbench.stage.artefacts import schema_of
@@ -121,8 +121,10 @@ def _paused(run: StartedRun, chance: random.Random) -> None:
     """Stop run, services and database for longer than the lease, then wake them in any order: a laptop's lid."""
     _wait(run, chance)
     home, lease = run.bench.settings.home, run.bench.settings.workbench_lease_seconds
-    ours = [*keepers_below(home), psutil.Process()]
-    found = {*run.processes(), *keepers_below(home)} | {each for own in ours for each in own.children(recursive=True)}
+    ours = [*supervisors_below(home), psutil.Process()]
+    found = {*run.processes(), *supervisors_below(home)} | {
+        each for own in ours for each in own.children(recursive=True)
+    }
     everything = chance.sample(sorted(found, key=lambda process: process.pid), len(found))
     for number in (signal.SIGSTOP, signal.SIGCONT):
         for process in everything:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import RUN_SECONDS, WORKBENCH
-from tests.integration.service_watch import keepers_below, wait_until
+from tests.integration.service_watch import supervisors_below, wait_until
 
 pytestmark = pytest.mark.promise("P22", "the shell's environment, the locale, the user and the path change nothing")
 NARROW = """
@@ -43,6 +43,6 @@ def test_a_run_completes_without_localhost_and_where_the_home_is_noexec() -> Non
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
     run = json.loads(done.stdout)
     assert (run["status"], [stage["attempts"] for stage in run["stages"]]) == ("completed", [1] * 5)
-    assert wait_until(lambda: not keepers_below(home), 20)
+    assert wait_until(lambda: not supervisors_below(home), 20)
     home.rmdir()  # the mount was seen by the run's processes only
     assert _libraries() <= others

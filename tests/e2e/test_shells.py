@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.conftest import RUN_SECONDS, WORKBENCH, Workbench
 from tests.e2e.hostile_shell import hostile_shell
 from tests.e2e.test_pinned_data import ARGUMENTS, PINNED, exported
-from tests.integration.service_watch import keepers_below, wait_until
+from tests.integration.service_watch import supervisors_below, wait_until
 from workbench.services.processes import free_port
 from workbench.stage.artefacts import Manifest, RunFolder, sha256_of
 
@@ -36,7 +36,7 @@ def home() -> Iterator[Path]:
     """A home of its own, outside pytest's folder, which PostgreSQL's user cannot always pass through."""
     home = Path(tempfile.mkdtemp(prefix="workbench-test-"))
     yield home
-    assert wait_until(lambda: not keepers_below(home), 20)
+    assert wait_until(lambda: not supervisors_below(home), 20)
     shutil.rmtree(home)
 
 

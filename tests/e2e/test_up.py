@@ -201,7 +201,7 @@ def test_a_component_that_does_not_start_is_named_and_nothing_is_left_running(up
     third.workbench.environment["WORKBENCH_WEB_PORT"] = taken
     done = third.workbench("up")
     assert done.returncode == 1
-    assert "page: it ended while starting; see" in done.stderr
+    assert "page: ended while starting; see" in done.stderr
     assert "Traceback" not in done.stderr
     until(lambda: not third.processes(), f"all have gone, but {third.processes()}", 30)
 

@@ -28,7 +28,7 @@ WORKBENCH = Path(sys.executable).with_name("workbench")
 MARK = "WORKBENCH_FAULT_TEST"
 PATIENCE = 150.0  # for a machine that is busy with other things; nothing waits longer than it must
 Limits = Callable[[], None] | None
-_KEEPER = "workbench.services.keeper"
+_SUPERVISOR = "workbench.services.service_supervisor"
 _SECRETS = ("database_url", "amqp_url", "spark_remote")
 
 
@@ -161,9 +161,9 @@ def _program(project: Path) -> list[str | Path]:
 
 
 def _has_mark(process: psutil.Process, mark: str) -> bool:
-    """Keepers are no run's, whoever has started them: they end with their service's last user."""
+    """Return what still runs; supervisors of services belong to no run and end with their service's last user."""
     try:
-        if process.status() == psutil.STATUS_ZOMBIE or _KEEPER in process.cmdline():
+        if process.status() == psutil.STATUS_ZOMBIE or _SUPERVISOR in process.cmdline():
             return False
         return process.environ().get(MARK) == mark
     except psutil.Error:

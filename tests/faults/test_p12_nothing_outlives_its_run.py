@@ -70,7 +70,7 @@ def reaped(run: StartedRun) -> bool:
 
 
 def processes_of(home: Path) -> list[str]:
-    """Return the processes that work for this home: keepers, servers, whatever."""
+    """Return the processes that work for this home: supervisors, servers, whatever."""
     found = []
     for process in psutil.process_iter():
         try:

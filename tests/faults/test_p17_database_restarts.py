@@ -51,7 +51,7 @@ def engine(url: str) -> Iterator[Engine]:
 
 
 def restart(home: Path) -> None:
-    """Have the server shut down immediately, as a crash does, and wait until its keeper has started it again."""
+    """Have the server shut down immediately, as a crash does, and wait until its supervisor has started it again."""
     before = _state(home)
     assert before is not None
     psutil.Process(before.service).send_signal(signal.SIGQUIT)
@@ -173,8 +173,8 @@ def test_a_whole_run_survives_restarts_or_resumes(
             bench.kill_all()
 
 
-def test_the_keeper_tells_of_every_death(own_home: Path, url: str) -> None:
+def test_the_service_supervisor_logs_every_death(own_home: Path, url: str) -> None:
     restart(own_home)
     with embedded.held("postgres", own_home):
         log = (service_folder(own_home, "postgres") / "log").read_text(errors="replace")
-    assert "starting it again" in log
+    assert "restarting it" in log

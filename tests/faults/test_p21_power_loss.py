@@ -61,7 +61,7 @@ def _taken_over(home: Path) -> Path:
 
 def _state(home: Path) -> Path:
     folder = private_folder(home / "services" / "spark")
-    State(keeper=1, service=2, port=3, url="sc://localhost:3/;token=x").write(folder)
+    State(supervisor=1, service=2, port=3, url="sc://localhost:3/;token=x").write(folder)
     return folder / STATE
 
 

@@ -1,4 +1,4 @@
-"""Prefect's store after a first start that was cut off: some of its migrations commit half way."""
+"""Prefect's store after a first start that was interrupted: some of its migrations commit half way."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from tests.integration.service_watch import USER, keepers_below, wait_until
+from tests.integration.service_watch import USER, supervisors_below, wait_until
 from workbench.base.settings import Settings
 from workbench.services import prefect, prefect_server
-from workbench.services.keeper import kind_of
+from workbench.services.service_supervisor import kind_of
 
 pytestmark = pytest.mark.promise("P21", "the home survives a power loss at any moment")
-TOLD = "its first migration was cut off; the store is made anew"
+TOLD = "its first migration was interrupted; the store is created again"
 
 
 def _store(home: Path) -> Path:
@@ -42,8 +42,8 @@ def _flow(url: str, name: str) -> str:
 def _cut_off_first_start(home: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", USER, "prefect", home], stderr=subprocess.DEVNULL) as user:
         assert wait_until(_store(home).exists, 60)
-        for keeper in keepers_below(home):
-            keeper.kill()
+        for supervisor in supervisors_below(home):
+            supervisor.kill()
         user.kill()
     with closing(sqlite3.connect(_store(home))) as connection, connection:
         connection.execute("create table if not exists flow (id)")  # what the first migration makes, without its mark
@@ -54,7 +54,7 @@ def test_a_store_whose_first_migration_was_cut_off_is_made_anew_once(tmp_path: P
     _cut_off_first_start(tmp_path)
     with prefect.held(settings) as url:
         made = _flow(url, "kept")
-    assert wait_until(lambda: not keepers_below(tmp_path), 20)
+    assert wait_until(lambda: not supervisors_below(tmp_path), 20)
     with prefect.held(settings) as url:
         assert _flow(url, "kept") == made
     assert (tmp_path / "services" / "prefect" / "log").read_text().count(TOLD) == 1

@@ -1,4 +1,4 @@
-"""What tests see of embedded services: keepers, their descendants, and where those listen."""
+"""What tests see of embedded services: supervisors, their descendants, and where those listen."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def other_user(name: str, home: Path) -> Iterator[subprocess.Popen[str]]:
         yield user
 
 
-def keeper_of(name: str, home: Path) -> psutil.Process:
-    """Return the keeper of a service that is up."""
+def supervisor_of(name: str, home: Path) -> psutil.Process:
+    """Return the supervisor of a service that is up."""
     state = read_state(home / "services" / name)
     assert state is not None
-    return psutil.Process(state.keeper)
+    return psutil.Process(state.supervisor)
 
 
 def family_of(name: str, home: Path) -> list[psutil.Process]:
-    """Return the keeper of a service and all that descends from it."""
-    keeper = keeper_of(name, home)
-    return [keeper, *keeper.children(recursive=True)]
+    """Return the supervisor of a service and all that descends from it."""
+    supervisor = supervisor_of(name, home)
+    return [supervisor, *supervisor.children(recursive=True)]
 
 
-def keepers_below(home: Path) -> list[psutil.Process]:
-    """Return every keeper that works for this WORKBENCH_HOME."""
-    return [process for process in processes_below(home) if "workbench.services.keeper" in process.info["cmdline"]]
+def supervisors_below(home: Path) -> list[psutil.Process]:
+    """Return every supervisor that works for this WORKBENCH_HOME."""
+    return [each for each in processes_below(home) if "workbench.services.service_supervisor" in each.info["cmdline"]]
 
 
 def processes_below(home: Path) -> list[psutil.Process]:

@@ -19,7 +19,7 @@ from workbench.base.errors import InvalidSetting, ServiceUnavailable
 from workbench.services import embedded
 from workbench.services.home_identity import IDENTITY, identity_of
 from workbench.services.postgres_server import SOCKET_NAME, socket_folder
-from workbench.services.service_file import KEEPER_LOCK, has_keeper
+from workbench.services.service_file import SUPERVISOR_LOCK, has_supervisor
 
 NAME = "postgres"
 pytestmark = pytest.mark.promise("P19", "what is not proven ours is never removed or replaced")
@@ -37,7 +37,7 @@ def _ask(url: str, statement: str) -> list[tuple[object, ...]]:
 
 
 def _stopped(home: Path) -> None:
-    assert wait_until(lambda: not has_keeper(home / "services" / NAME), 15)
+    assert wait_until(lambda: not has_supervisor(home / "services" / NAME), 15)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_copy_of_a_home_at_work_has_a_database_of_its_own(home: Path, tmp_path
     with embedded.held(NAME, home) as original:
         subprocess.run(["cp", "-a", home, copy], check=True)
         with embedded.held(NAME, copy) as copied:
-            assert copied.keeper != original.keeper
+            assert copied.supervisor != original.supervisor
             assert copied.url != original.url
             _ask(str(copied.url), "update kept set home = 'copy'")
             assert _ask(str(original.url), "select home from kept") == [("first",)]
@@ -96,7 +96,7 @@ def test_a_home_that_was_moved_stays_the_same(home: Path, tmp_path: Path) -> Non
 def test_a_copy_of_hard_links_is_refused_and_its_original_works_on(home: Path, tmp_path: Path) -> None:
     copy = tmp_path / "hard links"
     subprocess.run(["cp", "-al", home, copy], check=True)
-    assert (copy / "services" / NAME / KEEPER_LOCK).stat().st_nlink == 2
+    assert (copy / "services" / NAME / SUPERVISOR_LOCK).stat().st_nlink == 2
     with embedded.held(NAME, home) as original:
         with pytest.raises(InvalidSetting, match=r"hard links.*cp -a"), embedded.held(NAME, copy):
             pass

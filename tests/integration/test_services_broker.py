@@ -48,7 +48,7 @@ def test_a_wrong_password_is_told_without_the_password(broker_url: str, tmp_path
 
 def test_a_broker_that_is_away_is_named(tmp_path: Path) -> None:
     port = free_port()
-    with pytest.raises(ServiceUnavailable, match=rf"127.0.0.1:{port}: nobody answers; .*AMQP_URL") as caught:
+    with pytest.raises(ServiceUnavailable, match=rf"127.0.0.1:{port}: no server answers; .*AMQP_URL") as caught:
         broker.check(_settings(tmp_path, f"amqp://guest:{SECRET}@127.0.0.1:{port}/"))
     assert SECRET not in str(caught.value)
 

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 import sqlalchemy
 
-from tests.integration.service_watch import all_gone, family_of, keeper_of, listening_addresses, wait_until
+from tests.integration.service_watch import all_gone, family_of, listening_addresses, supervisor_of, wait_until
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
 from workbench.base.settings import Settings
 from workbench.services import postgres
@@ -49,7 +49,7 @@ def test_what_was_committed_survives_a_crash_of_the_embedded_server(tmp_path: Pa
     with postgres.held(settings) as url:
         _run(url, "create table kept as select generate_series(1, 10000) as id")
         family = family_of("postgres", tmp_path)
-        keeper_of("postgres", tmp_path).kill()
+        supervisor_of("postgres", tmp_path).kill()
         assert wait_until(lambda: all_gone(family), 15)
     with postgres.held(settings) as url:
         assert _run(url, "select count(*), sum(id) from kept") == [(10000, 50005000)]

@@ -15,7 +15,7 @@ from workbench.base.settings import Settings, load_settings
 from workbench.cli.lab_server import WORKSPACE, lab_command
 from workbench.services import daemon, processes
 from workbench.services.home_identity import IDENTITY, identity_of
-from workbench.services.service_file import KEEPER_LOCK, STATE, State, read_live_state, read_state
+from workbench.services.service_file import STATE, SUPERVISOR_LOCK, State, read_live_state, read_state
 from workbench.web.auth import Access, kept_token
 
 LEFT_BY_POWER_LOSS = [b"", b"\0" * 64, b'{"keeper": 12', b"\xff\xfe\xfd"]
@@ -32,7 +32,7 @@ def test_a_service_whose_state_cannot_be_read_counts_as_down(tmp_path: Path, con
 
 def test_a_state_of_another_version_is_understood_as_far_as_it_goes(tmp_path: Path) -> None:
     (tmp_path / STATE).write_text(json.dumps({"keeper": 7, "service": 8, "url": "u", "colour": "green"}))
-    assert read_state(tmp_path) == State(keeper=7, service=8, url="u")
+    assert read_state(tmp_path) == State(supervisor=7, service=8, url="u")
     (tmp_path / STATE).write_text(json.dumps({"guardian": 7}))
     assert read_state(tmp_path) is None
 
@@ -121,6 +121,6 @@ def test_a_kept_file_is_private_and_others_keep_their_mode(tmp_path: Path) -> No
 
 
 def test_a_lock_file_left_behind_is_held_by_nobody(tmp_path: Path) -> None:
-    (tmp_path / KEEPER_LOCK).touch()
-    State(keeper=1, service=1, url="of a process that lives").write(tmp_path)
+    (tmp_path / SUPERVISOR_LOCK).touch()
+    State(supervisor=1, service=1, url="of a process that lives").write(tmp_path)
     assert read_live_state(tmp_path) is None

@@ -1,4 +1,4 @@
-"""Locks are the whole arbitration between users and keepers: they must exclude, and die with their holder."""
+"""Locks are the whole arbitration between users and supervisors: they must exclude, and die with their holder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def test_a_held_lock_keeps_others_of_the_same_process_out(tmp_path: Path) -> Non
     assert not file_locks.is_locked(path)
 
 
-def test_users_share_a_lock_and_keep_the_keeper_out(tmp_path: Path) -> None:
+def test_users_share_a_lock_and_keep_the_supervisor_out(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    keeper = file_locks.open_lock(path)
+    supervisor = file_locks.open_lock(path)
     with file_locks.locked(path, file_locks.SHARED, 1), file_locks.locked(path, file_locks.SHARED, 1):
-        assert not file_locks.try_lock(keeper, file_locks.EXCLUSIVE)
-    assert file_locks.try_lock(keeper, file_locks.EXCLUSIVE)
-    file_locks.release(keeper)
+        assert not file_locks.try_lock(supervisor, file_locks.EXCLUSIVE)
+    assert file_locks.try_lock(supervisor, file_locks.EXCLUSIVE)
+    file_locks.release(supervisor)
 
 
 def test_a_program_started_meanwhile_does_not_inherit_a_lock(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from workbench.base import logs
 from workbench.base.settings import Settings, load_settings
-from workbench.services.readiness import tell_ready
+from workbench.services.readiness import report_ready
 
 if TYPE_CHECKING:
     from workbench.cli.commands import ServePage
@@ -40,4 +40,4 @@ def _tell(settings: Settings, address: str) -> None:
         print(f"page at {address}?token={token.get_secret_value()}", flush=True)
     else:
         print(f"page at {address}, which wants WORKBENCH_WEB_TOKEN", flush=True)
-    tell_ready()
+    report_ready()

@@ -89,7 +89,7 @@ def relay() -> None:
     """Carry events to the broker, and publish runs that wait for it, until a signal."""
     from workbench.run.publisher import publish_due
     from workbench.services import broker
-    from workbench.services.readiness import tell_ready
+    from workbench.services.readiness import report_ready
     from workbench.state.relay import relaying
 
     ended = threading.Event()
@@ -98,7 +98,7 @@ def relay() -> None:
     with tracking() as (settings, engine):
         logs.configure(settings, verbose=True)
         with relaying(engine, broker.parameters(settings)):
-            tell_ready()
+            report_ready()
             while not ended.wait(1):
                 publish_due(engine, paced=True)
 

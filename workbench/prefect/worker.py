@@ -25,7 +25,7 @@ from workbench.prefect.api import WORK_POOL
 from workbench.prefect.deployment import deploy
 from workbench.prefect.reconciliation import mirroring
 from workbench.services import parent_death, postgres, processes
-from workbench.services.readiness import tell_ready
+from workbench.services.readiness import report_ready
 from workbench.state import database
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class PatientWorker(ProcessWorker, abc.ABC):
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         if self.ending or not self._has_successfully_synced:
             return []
-        tell_ready()
+        report_ready()
         found: list[FlowRun] | None = await _patiently(super().get_and_submit_flow_runs)
         return found or []
 

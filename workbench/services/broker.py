@@ -19,7 +19,7 @@ _STACK_SECONDS = 6.0
 def parameters(settings: Settings) -> pika.connection.Parameters | None:
     """Return how to connect to the broker, None without one.
 
-    One attempt, bounded in time; a dead or blocked connection is noticed. Raises `InvalidSetting`.
+    One attempt, with a time limit; a dead or blocked connection is detected. Raises `InvalidSetting`.
     """
     if settings.amqp_url is None:
         return None
@@ -44,7 +44,7 @@ def check(settings: Settings) -> str:
         connection = pika.BlockingConnection(found)
     except (AMQPError, OSError) as error:
         raise ServiceUnavailable(
-            f"RabbitMQ at {place_of(settings)}: {_reason(error)}; start it or mend AMQP_URL"
+            f"RabbitMQ at {place_of(settings)}: {_reason(error)}; start it or correct AMQP_URL"
         ) from error
     properties = connection._impl.server_properties or {}
     connection.close()
@@ -60,4 +60,4 @@ def place_of(settings: Settings) -> str:
 def _reason(error: Exception) -> str:
     """Name the kind of failure; the client's own texts may hold the whole address."""
     names = {"ProbableAuthenticationError": "user or password refused", "ProbableAccessDeniedError": "vhost refused"}
-    return names.get(type(error).__name__, "nobody answers")
+    return names.get(type(error).__name__, "no server answers")

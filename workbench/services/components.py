@@ -1,4 +1,4 @@
-"""What `workbench up` keeps up: the embedded services, held, and programs of our own, each a child process.
+"""The components of `workbench up`: the embedded services, held, and programs of our own, each a child process.
 
 Adding a component means adding a line to `services_of` or `PROGRAMS`.
 """
@@ -17,14 +17,14 @@ from workbench.base.environment import passed_on
 from workbench.base.settings import PROJECT, Settings
 from workbench.services import parent_death, postgres, prefect, readiness, spark
 from workbench.services.log_files import open_log
-from workbench.services.service_file import has_keeper, read_live_state
+from workbench.services.service_file import has_supervisor, read_live_state
 
 _ENTRY = "flows.bootstrap"
 
 
 @dataclass
 class HeldService:
-    """A service that lives as long as it is held. `folder` is None for one of somebody else's."""
+    """A service that runs as long as it is held. `folder` is None for an external one."""
 
     name: str
     hold: Callable[[], AbstractContextManager[str]]
@@ -44,26 +44,26 @@ class HeldService:
     def start(self) -> None:
         """Join it, or start it; returns when it is ready, raises `ServiceUnavailable`."""
         url = self._held.enter_context(self.hold())
-        self.address = url.removesuffix("/api") if self.name == "prefect" else ""  # the others' may hold a secret
+        self.address = url.removesuffix("/api") if self.name == "prefect" else ""  # others may hold a secret
 
     def is_alive(self) -> bool:
-        """Tell whether it has a keeper: that starts a service again, or ends with it."""
-        return self.folder is None or (self.folder.is_dir() and has_keeper(self.folder))
+        """Return whether its supervisor runs, which restarts the service or ends with it."""
+        return self.folder is None or (self.folder.is_dir() and has_supervisor(self.folder))
 
     def is_ready(self) -> bool:
         return self.folder is None or self.pid is not None
 
-    def ask_to_end(self) -> None:
-        """Let go of it."""
+    def request_stop(self) -> None:
+        """Stop holding it."""
         self._held.close()
 
-    def await_end(self) -> None:
-        """Its keeper stops it."""
+    def await_stop(self) -> None:
+        """Return at once: its supervisor stops it after its last user."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A command of `workbench`. One that `ends_last` still works while the others end."""
+    """A command of `workbench`. One that `ends_last` is stopped after the others have ended."""
 
     name: str
     command: Sequence[str]
@@ -86,7 +86,7 @@ PROGRAMS = (
 
 
 class Child:
-    """A program as a process of its own in a group of its own; it is asked to end when its parent dies."""
+    """A program as a child process in its own process group; it gets SIGTERM when its parent dies."""
 
     def __init__(self, program: Program, settings: Settings, folder: Path) -> None:
         self.program = program
@@ -102,7 +102,7 @@ class Child:
         return self._process.pid if self._process and self.is_alive() else None
 
     def start(self) -> None:
-        """Start it and return at once. The calling thread must live as long as the child is to."""
+        """Start it and return at once. The child gets SIGTERM when the calling thread ends."""
         self._ready_file.unlink(missing_ok=True)
         command = parent_death.command(os.getpid(), _ENTRY, *self.program.command)
         with open_log(Path(self.log)) as log:
@@ -120,15 +120,15 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def is_ready(self) -> bool:
-        """Tell whether it has said so by itself."""
+        """Return whether it has reported that it is ready."""
         return self._process is not None and readiness.is_ready(self._ready_file, self._process.pid)
 
-    def ask_to_end(self) -> None:
+    def request_stop(self) -> None:
         if self._process is not None and self.is_alive():
             self._process.send_signal(signal.SIGTERM)
 
-    def await_end(self) -> None:
-        """Give it its time, then kill it and its group."""
+    def await_stop(self) -> None:
+        """Wait for its end for `stop_seconds`, then kill it and its process group."""
         if self._process is None:
             return
         with suppress(subprocess.TimeoutExpired):
@@ -160,5 +160,5 @@ def services_of(settings: Settings) -> list[HeldService]:
 
 
 def children_of(settings: Settings, folder: Path) -> list[Child]:
-    """Return the programs that these settings want, not yet started."""
+    """Return the programs that these settings need, not yet started."""
     return [Child(program, settings, folder) for program in PROGRAMS if program.wanted(settings)]

@@ -1,4 +1,4 @@
-"""The group that `workbench up` keeps up, seen from outside: start it, look at it, stop it."""
+"""The group of `workbench up` as commands see it: start it, read its state, stop it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workbench.services import file_locks
 from workbench.services.components import services_of
 from workbench.services.home_identity import identity_of
 from workbench.services.log_files import open_log
-from workbench.services.service_file import has_keeper
+from workbench.services.service_file import has_supervisor
 
 LOCK, STATE = "up.lock", "state.json"
 STARTING, UP, ENDING, FAILED = "starting", "up", "ending", "failed"
@@ -34,7 +34,7 @@ _PAUSE = 0.1
 class ComponentState(BaseModel):
     """One component: `kind` is service or program, `status` starting, up, down or external.
 
-    `restarts` tells how often it was started again.
+    `restarts` counts how often it was restarted.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,7 +49,7 @@ class ComponentState(BaseModel):
 
 
 class GroupState(BaseModel):
-    """What the supervisor tells: its process, its phase (starting, up, ending, failed), its components."""
+    """What the supervisor reports: its process, its phase (starting, up, ending, failed), its components."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,7 +59,7 @@ class GroupState(BaseModel):
     error: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write so that a reader sees the old state or the new one, whole."""
+        """Replace the file in one step, so that a reader sees the old state or the new one."""
         keep(folder / STATE, self.model_dump_json().encode())
 
 
@@ -81,10 +81,10 @@ def look(settings: Settings) -> GroupState | None:
     return _read(folder)
 
 
-def start(settings: Settings, tell: Callable[[GroupState], None]) -> GroupState:
-    """Start the supervisor, unless it is there, and wait until everything is ready; `tell` hears of every change.
+def start(settings: Settings, on_change: Callable[[GroupState], None]) -> GroupState:
+    """Start the supervisor unless it runs, and wait until all is ready; calls `on_change` with each new state.
 
-    Raises `ServiceUnavailable` with the reason when something does not come up; nothing is left running then.
+    Raises `ServiceUnavailable` with the reason when a component does not start; nothing is left running then.
     """
     folder, known = group_folder(settings), None
     process = None if file_locks.is_locked(folder / LOCK) else _spawn(settings, folder)
@@ -92,17 +92,17 @@ def start(settings: Settings, tell: Callable[[GroupState], None]) -> GroupState:
     while time.monotonic() < deadline:
         state = _read(folder)
         if state is not None and state != known:
-            tell(known := state)
+            on_change(known := state)
         if state is not None and state.phase == UP:
             return state
         if not file_locks.is_locked(folder / LOCK) and (process is None or process.poll() is not None):
             raise ServiceUnavailable(state.error if state and state.error else f"not up; see {log_of(settings)}")
         time.sleep(_PAUSE)
-    raise ServiceUnavailable(f"not up after {_START_SECONDS:g} s; see {log_of(settings)}, `workbench down` ends it")
+    raise ServiceUnavailable(f"not up after {_START_SECONDS:g} s; see {log_of(settings)}, `workbench down` stops it")
 
 
 def stop(settings: Settings) -> bool:
-    """Stop the group and wait until it has gone; False when it was down. What others still use goes on."""
+    """Stop the group and wait for its end; False when it was down. Services with other users continue."""
     folder = group_folder(settings)
     state = look(settings)
     if state is None:
@@ -118,7 +118,7 @@ def stop(settings: Settings) -> bool:
 def services_left(settings: Settings) -> list[str]:
     """Return the embedded services that are up."""
     folders = {service.name: service.folder for service in services_of(settings)}
-    return [name for name, folder in folders.items() if folder and folder.is_dir() and has_keeper(folder)]
+    return [name for name, folder in folders.items() if folder and folder.is_dir() and has_supervisor(folder)]
 
 
 def _spawn(settings: Settings, folder: Path) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""Use an embedded service together with every other process of the same WORKBENCH_HOME."""
+"""Use an embedded service, shared with every other process of the same WORKBENCH_HOME."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workbench.services.service_file import (
     STATE,
     USERS_LOCK,
     State,
-    has_keeper,
+    has_supervisor,
     read_live_state,
     read_state,
     service_folder,
@@ -36,7 +36,7 @@ _PAUSE = 0.03
 def held(name: str, home: Path, given_up: threading.Event | None = None) -> Iterator[State]:
     """Hold the service while the block lasts, started if need be; it stops after its last user.
 
-    Safe in threads; another one sets `given_up` when nobody waits for the start any more. Raises
+    Safe in threads; another thread sets `given_up` to abandon the start. Raises
     `ServiceUnavailable` when it does not start, `InvalidSetting` when `home` is not writable.
     """
     folder = service_folder(home, name)
@@ -50,7 +50,7 @@ def held(name: str, home: Path, given_up: threading.Event | None = None) -> Iter
 
 @contextmanager
 def held_if_live(name: str, home: Path) -> Iterator[State | None]:
-    """Hold the service while the block lasts if it is up already, else yield None; starts nothing."""
+    """Hold the service while the block lasts if it is up, else yield None; never starts it."""
     folder = home / "services" / name
     if not folder.is_dir():
         yield None
@@ -64,38 +64,38 @@ def held_if_live(name: str, home: Path) -> Iterator[State | None]:
 
 
 def _join(name: str, folder: Path, users: int, given_up: threading.Event) -> State:
-    """Become a user. Newcomers come in one by one, and none before a keeper that is stopping has gone."""
+    """Become a user: one process at a time, and only after a supervisor that is stopping has ended."""
     try:
         with file_locks.locked(folder / START_LOCK, file_locks.EXCLUSIVE, _WAIT_SECONDS):
             if not file_locks.wait_for_lock(users, file_locks.SHARED, _WAIT_SECONDS):
-                raise ServiceUnavailable(f"{name}: the one before does not stop; see {folder / LOG}")
+                raise ServiceUnavailable(f"{name}: its previous process does not stop; see {folder / LOG}")
             return _live_or_started(name, folder, given_up)
     except TimeoutError as error:
-        raise ServiceUnavailable(f"{name}: another process has been starting it for too long; {error}") from error
+        raise ServiceUnavailable(f"{name}: another process has not finished starting it; {error}") from error
 
 
 def _live_or_started(name: str, folder: Path, given_up: threading.Event) -> State:
-    """Return the running service's state, else start one. A keeper without a service is starting or ending."""
+    """Return the running service's state, else start it. A supervisor without a service is starting or stopping."""
     started = False
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
         state = read_live_state(folder)
         if state is not None:
             return state
-        if not has_keeper(folder):
+        if not has_supervisor(folder):
             if started:
                 raise _failure(name, folder)
-            _spawn_keeper(name, folder)
+            _spawn_supervisor(name, folder)
             started = True
         if given_up.wait(_PAUSE):
-            raise ServiceUnavailable(f"{name}: nobody waits for it any more")
+            raise ServiceUnavailable(f"{name}: the start was abandoned")
     raise ServiceUnavailable(f"{name}: not ready after {_WAIT_SECONDS:g} s; see {folder / LOG}")
 
 
-def _spawn_keeper(name: str, folder: Path) -> None:
-    """Start a keeper; returns when it holds its lock and lives on by itself."""
+def _spawn_supervisor(name: str, folder: Path) -> None:
+    """Start a supervisor; returns when it holds its lock and has detached itself."""
     (folder / STATE).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "workbench.services.keeper", name, str(folder)]
+    command = [sys.executable, "-m", "workbench.services.service_supervisor", name, str(folder)]
     with (folder / LOG).open("ab") as log:
         done = subprocess.run(
             command,

@@ -1,6 +1,8 @@
-"""Advisory file locks (flock) that the kernel drops when their process dies, however it dies.
+"""Advisory file locks (flock), which the kernel releases when their process dies, however it dies.
 
-A lock belongs to the open file, not to the process: two threads that each open the file exclude each other too.
+A lock belongs to the open file, not to the process: two threads that each open the file exclude each other, too, and a
+forked child would hold its parent's locks. `_open_locks` is per process because fork handlers are: each child closes
+the locks that it inherits.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def open_lock(path: Path) -> int:
 
 
 def try_lock(descriptor: int, kind: int) -> bool:
-    """Take the lock if that is possible at once; tell whether it was."""
+    """Take the lock if it is free; return whether it was."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -35,7 +37,7 @@ def try_lock(descriptor: int, kind: int) -> bool:
 
 
 def wait_for_lock(descriptor: int, kind: int, seconds: float) -> bool:
-    """Take the lock within so many seconds; tell whether that succeeded."""
+    """Take the lock within so many seconds; return whether it was free in time."""
     deadline = time.monotonic() + seconds
     while not try_lock(descriptor, kind):
         if time.monotonic() > deadline:
@@ -45,20 +47,20 @@ def wait_for_lock(descriptor: int, kind: int, seconds: float) -> bool:
 
 
 def release(descriptor: int) -> None:
-    """Unlock, also for a child that was forked meanwhile and shares the open file, and close."""
+    """Unlock and close; a forked child that shares the open file does not keep the lock."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     _open_locks.discard(descriptor)
     os.close(descriptor)
 
 
 def survive_fork(descriptor: int) -> None:
-    """Let the next forked child keep the lock too."""
+    """Let children forked from now on keep the lock, too."""
     _open_locks.discard(descriptor)
 
 
 @contextmanager
 def locked(path: Path, kind: int, seconds: float) -> Iterator[None]:
-    """Hold the lock while the block lasts; raises `TimeoutError` when others keep it for so many seconds."""
+    """Hold the lock while the block lasts; raises `TimeoutError` when others hold it for so many seconds."""
     descriptor = open_lock(path)
     try:
         if not wait_for_lock(descriptor, kind, seconds):
@@ -69,7 +71,7 @@ def locked(path: Path, kind: int, seconds: float) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether somebody holds the lock exclusively."""
+    """Return whether a process holds the lock exclusively."""
     descriptor = open_lock(path)
     try:
         return not try_lock(descriptor, SHARED)
@@ -77,10 +79,10 @@ def is_locked(path: Path) -> bool:
         release(descriptor)
 
 
-def _forget_in_child() -> None:
+def _close_in_child() -> None:
     for descriptor in _open_locks:
         os.close(descriptor)
     _open_locks.clear()
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+os.register_at_fork(after_in_child=_close_in_child)

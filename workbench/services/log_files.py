@@ -1,4 +1,4 @@
-"""Logs that programs write through their standard output and error: appended to, and kept small while they live."""
+"""Logs of the programs' standard output and error: appended to, and kept small while the programs run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def keep_small(path: Path) -> None:
-    """Move what a log of more than `LOG_BYTES` holds to `<name>.1`, in place of what was there.
+    """Move the content of a log of more than `LOG_BYTES` to `<name>.1`, which is replaced.
 
-    Its writers go on at the beginning of the file, for they append (as logrotate's copytruncate has it). Without room
-    for the copy it is only emptied. Whoever starts programs calls this as long as they live.
+    Its writers continue at the beginning of the file, because they append (as with logrotate's copytruncate). Without
+    space for the copy it is only emptied. The process that starts programs calls this while they run.
     """
     if not path.exists() or path.stat().st_size <= LOG_BYTES:
         return

@@ -1,4 +1,4 @@
-"""What an embedded service needs of the machine, looked at before it starts; its own message would help nobody."""
+"""What an embedded service needs of the machine, checked before it starts, with a message that names the fix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPEN_FILES = 1_024
 
 
 def check_user(component: str, setting: str) -> None:
-    """Raise `InvalidSetting` when this user has no entry in the system's list, which initdb and Spark's JVM look up."""
+    """Raise `InvalidSetting` when this user has no entry in the system's list, which initdb and Spark's JVM read."""
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -25,7 +25,7 @@ def check_user(component: str, setting: str) -> None:
 
 
 def check_open_files(component: str, setting: str) -> None:
-    """Raise `InvalidSetting` when a process may open too few files for a JVM with Spark's 300 archives."""
+    """Raise `InvalidSetting` when the limit of open files is too low for a JVM with Spark's 300 archives."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
         raise InvalidSetting(
@@ -35,7 +35,7 @@ def check_open_files(component: str, setting: str) -> None:
 
 
 def check_libraries(home: Path, component: str, setting: str) -> None:
-    """Raise `InvalidSetting` when no folder allows the JVM to load the native libraries that it unpacks."""
+    """Raise `InvalidSetting` when the JVM can load its unpacked native libraries from no folder."""
     if library_base(home) is None:
         folders = ", ".join(map(str, (home, *_temporary_folders())))
         raise InvalidSetting(
@@ -45,7 +45,7 @@ def check_libraries(home: Path, component: str, setting: str) -> None:
 
 
 def library_base(near: Path) -> Path | None:
-    """Return `near`, or else a folder for temporary files, whose mount lets files be executed; None: there is none."""
+    """Return `near`, or else a folder for temporary files, whose mount allows execution; None: there is none."""
     return next((folder for folder in (near, *_temporary_folders()) if _allows_programs(folder)), None)
 
 
@@ -54,6 +54,6 @@ def _temporary_folders() -> list[Path]:
 
 
 def _allows_programs(folder: Path) -> bool:
-    """Look at the folder's mount, or, where the folder has not been made yet, at that of the next one above it."""
+    """Return whether files in the folder, or in its nearest parent that exists, can be written and executed."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return os.access(existing, os.W_OK | os.X_OK) and not os.statvfs(existing).f_flag & os.ST_NOEXEC

@@ -19,7 +19,7 @@ def command(parent: int, module: str, *arguments: str, with_signal: signal.Signa
 
 
 def main(parent: int, with_signal: signal.Signals, program: Sequence[str]) -> None:
-    """Become the program: a module's name and its arguments. Of a terminal that is closed its parent hears."""
+    """Run the program: a module's name and its arguments. SIGHUP is ignored: its parent handles a closed terminal."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     processes.end_with_parent(parent, with_signal)
     sys.argv = list(program)

@@ -1,6 +1,6 @@
-"""Who is at the other end of a connection on loopback: the person we work for, or another user of the machine.
+"""The user at the other end of a connection on loopback: our own, or another user of the machine.
 
-Linux knows of every socket whose it is, and tells whoever asks (netlink's sock_diag, as `ss` does).
+Linux reports the owner of every socket (netlink's sock_diag, as `ss` does). See docs/adr/0013.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from starlette.types import Scope
 _SOCK_DIAG, _BY_FAMILY, _REQUEST = 4, 20, 1
 _HEADER = struct.Struct("=IHHII")
 _UID_AT = 16 + 4 + 48 + 12  # nlmsghdr, then inet_diag_msg up to its idiag_uid
-_ESTABLISHED = 1  # of a connection that its owner has closed the system may no longer tell whose it was
+_ESTABLISHED = 1  # the owner of a connection closed at the other end may be unknown
 Place = tuple[str, int]
 
 
 def is_ours(scope: Scope) -> bool:
-    """Tell whether a process of our own user, or root's, has made this request.
+    """Return whether a process of our own user or of root has made this request.
 
-    True where that cannot be known: on other systems, and for what does not come from this machine by TCP.
+    True where that is unknown: on other systems, and for requests that do not come from this machine by TCP.
     """
     client, server = scope.get("client"), scope.get("server")
     try:
-        if not (client and server and ip_address(client[0]).is_loopback and _can_tell()):
+        if not (client and server and ip_address(client[0]).is_loopback and _owners_are_known()):
             return True
     except ValueError:
         return True
@@ -49,10 +49,10 @@ def owner_of(local: Place, remote: Place) -> int | None:
 
 
 @cache
-def _can_tell() -> bool:
-    """Tell whether this system knows whose a connection is, on one whose owner is known.
+def _owners_are_known() -> bool:
+    """Return whether this system reports the owners of connections, tried on one of our own.
 
-    Not in Windows' Linux, where a browser of Windows may come by loopback without a socket that Linux knows.
+    Not in WSL, where a browser of Windows connects by loopback without a socket that Linux knows.
     """
     if not hasattr(socket, "AF_NETLINK") or "microsoft" in platform.release().lower():
         return False

@@ -44,14 +44,14 @@ def held(settings: Settings) -> Iterator[str]:
 
 
 def checked(url: str) -> str:
-    """Return `url` as a libpq URI whose sessions are ours in all respects, once one has shown a usable database.
+    """Return `url` as a libpq URI whose sessions depend on it alone, after a first session has shown a usable database.
 
-    From now on the environment variables of libpq that would lead elsewhere do not count in this process. Raises
+    Variables of libpq that would change a session are removed from this process's environment. Raises
     `ServiceUnavailable`, and `InvalidSetting` for another version, another encoding than UTF-8, a database that takes
     no writes, and a pooler that does not keep what a session sets; no message holds a password.
     """
     if removed := connection_uri.forget_variables(os.environ):
-        log.info("libpq's environment variables do not count beside DATABASE_URL", extra={"variables": removed})
+        log.info("libpq's environment variables are ignored beside DATABASE_URL", extra={"variables": removed})
     plain = connection_uri.plain(url)
     with closing(_session(connection_uri.complete(plain))) as connection:
         _check_version(connection, plain)
@@ -63,7 +63,7 @@ def _session(url: str) -> Connection:
     try:
         return _connect(url)
     except psycopg2.Error as error:
-        _refuse_what_takes_no_options(url)
+        _refuse_without_options(url)
         advice = "start it or correct DATABASE_URL"
         if "connection slots" in str(error) or "too many connections" in str(error):
             advice = "end other sessions or raise the limit of the server, the database or the role"
@@ -71,8 +71,8 @@ def _session(url: str) -> Connection:
         raise ServiceUnavailable(f"PostgreSQL at {place_of(url)}: {reason}; {advice}") from None
 
 
-def _refuse_what_takes_no_options(url: str) -> None:
-    """Raise `InvalidSetting` when a connection is had without our settings, and with them still not."""
+def _refuse_without_options(url: str) -> None:
+    """Raise `InvalidSetting` when a connection opens without our session settings, and not with them."""
     with suppress(psycopg2.Error), closing(_connect(url, options="")) as connection:
         _check_version(connection, url)
         try:
@@ -103,7 +103,7 @@ def _check_version(connection: Connection, url: str) -> None:
 
 
 def _check_session(connection: Connection, url: str) -> None:
-    """Raise `InvalidSetting` for a session in which a run could not do its work, or do it wrongly."""
+    """Raise `InvalidSetting` for a session in which a run would fail or give wrong results."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_SESSION, (CLIENT_CHECK,))
         encoding, read_only, is_standby, schema, source = cursor.fetchall()[0]

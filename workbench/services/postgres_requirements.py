@@ -1,4 +1,4 @@
-"""What a run needs of the database's role beyond an answer: rights to create, and room for its connections."""
+"""What a run needs of the database's role: rights to create, and enough free connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg2
 from workbench.base.connection_uri import place_of
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
 
-_OTHER_CONNECTIONS = 7  # run, lease, progress, relay, publication, the kernel's own, one for whoever looks
+_OTHER_CONNECTIONS = 7  # run, lease, progress, relay, publication, the kernel's own, one for a command
 _RIGHTS = """
 select
     current_database(), current_user, current_schema(),
@@ -20,7 +20,7 @@ select
         else has_table_privilege(to_regclass('pipelines')::oid, 'insert')
     end
 """
-# Roles and databases limit nobody who is a superuser; -1 is no limit. This session counts as free: the run has it.
+# Superusers have no limits; -1 is no limit. This session counts as free: the run can have it.
 _ROOM = """
 with sessions as (
     select usesysid, datid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()
@@ -57,9 +57,9 @@ def connections_needed() -> int:
 
 
 def check_needs(url: str) -> None:
-    """Raise `InvalidSetting` when the role may not create what a run makes, or may never have the connections for it.
+    """Raise `InvalidSetting` when the role may not create a run's tables, or is never allowed enough connections.
 
-    Raises `ServiceUnavailable` when it may have them, but others have taken them now. `url` is a complete URI.
+    Raises `ServiceUnavailable` when enough are allowed, but too many are in use. `url` is a complete URI.
     """
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(_RIGHTS)

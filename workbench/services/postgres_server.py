@@ -25,7 +25,7 @@ from workbench.base.connection_uri import DEFAULT_PORT, forget_variables
 from workbench.base.durable_files import keep, sync
 from workbench.services import processes
 from workbench.services.home_identity import identity_of
-from workbench.services.service import Kind, Service
+from workbench.services.service import Service, ServiceKind
 from workbench.services.temporary_folders import kept_temporary_folder
 
 DATABASE = "workbench"
@@ -68,12 +68,12 @@ def programs() -> Path:
 
 
 def prepare(folder: Path) -> Service:
-    """Make the data folder if it is not there and say how the server on it is started."""
+    """Make the data folder if it does not exist and return how its server is started."""
     forget_variables(os.environ, passing=frozenset())
     user = server_user()
     share_with(user, folder, programs())
     data = folder / "data"
-    _await_end_of_former(data)
+    _await_end_of_previous(data)
     _ensure_cluster(folder, data, user)
     sockets = socket_folder(folder, user)
     return Service(
@@ -113,14 +113,14 @@ def _shared_memory_type() -> str:
 
 
 def _ensure_cluster(folder: Path, data: Path, user: int | None) -> None:
-    """Make the cluster once. What is there is never made anew, nor is one that was there and is missing now."""
+    """Make the cluster once. An existing one is never replaced, and a missing one is not made a second time."""
     made = folder / _MADE
     if not os.path.lexists(data):
         if made.exists():
-            raise RuntimeError(f"{data} is missing; bring it back, or remove {made} to begin with an empty database")
+            raise RuntimeError(f"{data} is missing; restore it, or remove {made} to begin with an empty database")
         _create_cluster(folder, data, user)
     if not made.exists():
-        keep(made, b"initdb has made the folder data once; while this file is here it is not made again\n")
+        keep(made, b"initdb has made the folder data once; while this file exists it is not made again\n")
 
 
 def _create_cluster(folder: Path, data: Path, user: int | None) -> None:
@@ -144,7 +144,7 @@ def _create_cluster(folder: Path, data: Path, user: int | None) -> None:
 
 
 def _has_database(sockets: Path) -> bool:
-    """Tell whether the server answers, and make the database when it is not there yet."""
+    """Return whether the server answers; create the database if it does not exist."""
     if not (sockets / SOCKET_NAME).exists():
         return False
     try:
@@ -160,8 +160,8 @@ def _has_database(sockets: Path) -> bool:
     return True
 
 
-def _await_end_of_former(data: Path) -> None:
-    """Wait for what a killed keeper's server has left, then remove its pid file: a number may be in use again."""
+def _await_end_of_previous(data: Path) -> None:
+    """Wait for the processes of a killed supervisor's server, then remove its pid file: the pid may be in use again."""
     pid_file = data / "postmaster.pid"
     if not pid_file.exists():
         return
@@ -175,16 +175,16 @@ def _await_end_of_former(data: Path) -> None:
 
 
 def _processes_in(data: Path) -> list[psutil.Process]:
-    """Return the servers that work in this folder; a person's shell may stand there, too."""
+    """Return the servers whose working folder this is; other programs, such as a shell, do not count."""
     servers = [process for process in psutil.process_iter(["name", "cwd"]) if process.info["name"] == "postgres"]
     return [process for process in servers if process.info["cwd"] == str(data.resolve())]
 
 
-POSTGRES = Kind(prepare=prepare, start_seconds=120, revivals=1000)
+POSTGRES = ServiceKind(prepare=prepare, start_seconds=120, revivals=1000)
 
 
 def server_user() -> int | None:
-    """Return the user id the server runs under; None: ours, we are not root."""
+    """Return the user id for the server when we are root; None: our own."""
     if os.geteuid() != 0:
         return None
     try:
@@ -194,7 +194,7 @@ def server_user() -> int | None:
 
 
 def _new_user() -> int:
-    """Add the user; where users cannot be added, the one that owns nothing has to do."""
+    """Add a system user and return its id; that of `nobody` where users cannot be added."""
     useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if useradd is not None:
         command = [useradd, "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", _NAME]
@@ -212,7 +212,7 @@ def give(path: Path, user: int | None) -> None:
 
 
 def share_with(user: int | None, *folders: Path) -> None:
-    """Let that user walk through to these folders: others may pass, not list, what lies above them."""
+    """Let that user reach these folders: others may traverse, not list, the folders above them."""
     if user is None:
         return
     for folder in folders:
@@ -225,7 +225,7 @@ def share_with(user: int | None, *folders: Path) -> None:
 def socket_folder(folder: Path, user: int | None) -> Path:
     """Return a private folder without a socket whose path is short and plain enough for the kernel and for libpq.
 
-    It is the same as before if it can be had: users wait for the server there. `folder` is the service's,
+    It is the same at each start if possible: users wait for the server there. `folder` is the service's,
     WORKBENCH_HOME/services/postgres; `user` is the server's, None: ours.
     """
     near = folder / "socket"
@@ -237,7 +237,7 @@ def socket_folder(folder: Path, user: int | None) -> Path:
 
 
 def remove_socket_folder(sockets: Path) -> None:
-    """Remove what the server has left, and the folder if nothing else lies there."""
+    """Remove the server's socket files, and the folder if it is empty then."""
     _remove_files(sockets)
     with suppress(OSError):
         sockets.rmdir()

@@ -21,7 +21,7 @@ def held(settings: Settings, full: bool = False, given_up: threading.Event | Non
     """Yield the URL of a Prefect API that answers, while the block lasts; the environment stays as it is.
 
     `full`: with Prefect's user interface and background services (schedules); a light one starts in half the time.
-    `given_up`: set by another thread when nobody waits for the start any more.
+    `given_up`: set by another thread to abandon the start.
     Raises `ServiceUnavailable` when it cannot be reached or started.
     """
     if settings.prefect_api_url is not None:
@@ -37,9 +37,9 @@ def held(settings: Settings, full: bool = False, given_up: threading.Event | Non
 
 @contextmanager
 def reached(settings: Settings) -> Iterator[str]:
-    """Yield the URL of the Prefect API that is up already, while the block lasts; starts nothing.
+    """Yield the URL of the Prefect API that is up, while the block lasts; never starts one.
 
-    Raises `ServiceUnavailable` when there is none, or none that answers.
+    Raises `ServiceUnavailable` when none is up or it does not answer.
     """
     if settings.prefect_api_url is not None:
         yield checked(settings.prefect_api_url)
@@ -57,7 +57,7 @@ def checked(url: str) -> str:
     """Return `url` when an API answers there; a refusal for a missing key is an answer, too."""
     status = health_status(url, _SECONDS)
     if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise ServiceUnavailable(f"Prefect at {place_of(url)}: no API answers; start it or mend PREFECT_API_URL")
+        raise ServiceUnavailable(f"Prefect at {place_of(url)}: no API answers; start it or correct PREFECT_API_URL")
     return url
 
 

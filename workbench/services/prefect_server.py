@@ -1,6 +1,6 @@
 """The embedded Prefect server: its API by itself (light), or with its user interface and background services (full).
 
-Both keep their state in one SQLite store below WORKBENCH_HOME. They are told of no network but loopback.
+Both keep their state in one SQLite store below WORKBENCH_HOME. They use no network but loopback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workbench.base.durable_files import keep, private_folder, sync
 from workbench.base.environment import ENGINE
 from workbench.services import file_locks, processes
 from workbench.services.prefect import health_status
-from workbench.services.service import Kind, Service
+from workbench.services.service import Service, ServiceKind
 from workbench.services.service_file import PORT
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ _LIGHT = {"PREFECT__SERVER_WEBSERVER_ONLY": "1", "PREFECT_SERVER_UI_ENABLED": "f
 
 
 def prepare(folder: Path, full: bool) -> Service:
-    """Say how a server is started. Until it is ready no other of this store is, for both would migrate it."""
+    """Return how a server is started. Until it is ready no other starts on this store: both would migrate it."""
     store = private_folder(folder.parent / "prefect" / "store")
     migration = ExitStack()
     migration.enter_context(file_locks.locked(store / "migration.lock", file_locks.EXCLUSIVE, _MIGRATION_SECONDS))
     _begin_store(store)
     shutil.rmtree(folder / "ui", ignore_errors=True)  # Prefect's copy of its page, unsynced: a power loss empties files
-    port = processes.same_port(folder / PORT)  # clients and bookmarks outlive a restart
+    port = processes.same_port(folder / PORT)  # clients and bookmarks stay valid after a restart
     url = f"http://127.0.0.1:{port}/api"
     return Service(
         command=[
@@ -77,22 +77,22 @@ def url_of(store: Path) -> str:
 
 
 def _begin_store(store: Path) -> None:
-    """Mark a store that is not there yet as unfinished, and remove one that a cut-off first start has left so.
+    """Mark a new store as unfinished; remove one that an interrupted first start has left unfinished.
 
     Some of Prefect's migrations commit half way and fail when they are run again. An unfinished store has never been
-    ready, so nobody has been told that it holds anything.
+    ready, so it holds nothing that a client has written.
     """
     unfinished = store / _UNFINISHED
     if unfinished.exists():
-        log.warning("%s: its first migration was cut off; the store is made anew", store / _STORE)
+        log.warning("%s: its first migration was interrupted; the store is created again", store / _STORE)
         for name in (f"{_STORE}-wal", f"{_STORE}-shm", _STORE):
             (store / name).unlink(missing_ok=True)
     elif not (store / _STORE).exists():
-        keep(unfinished, b"while this file is here the store has never been ready, and is made anew\n")
+        keep(unfinished, b"while this file exists the store has never been ready, and is created again\n")
 
 
 def _finish_store(store: Path) -> None:
-    """Remove the mark, once the disk holds what the migrations have committed."""
+    """Remove the mark, after the store has been synced to disk."""
     unfinished = store / _UNFINISHED
     if unfinished.exists():
         for file in (*store.glob(f"{_STORE}*"), store):
@@ -109,5 +109,5 @@ def _is_ready(url: str, store: Path, migration: ExitStack) -> bool:
     return healthy
 
 
-LIGHT = Kind(prepare=partial(prepare, full=False), start_seconds=120, attempts=3)
-FULL = Kind(prepare=partial(prepare, full=True), start_seconds=120, attempts=3)
+LIGHT = ServiceKind(prepare=partial(prepare, full=False), start_seconds=120, attempts=3)
+FULL = ServiceKind(prepare=partial(prepare, full=True), start_seconds=120, attempts=3)

@@ -1,4 +1,4 @@
-"""Child processes of a keeper: they die with it, and they are ended within a bound."""
+"""Child processes of a supervisor: they die with it, and are stopped within a time limit. Ports of loopback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLAIN = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIB
 
 
 def die_with_parent(with_signal: int) -> Callable[[], None]:
-    """Return what a new child calls before exec so that it gets the signal when its parent dies (Linux only)."""
+    """Return a function for a child to call before exec, so that it gets the signal when its parent dies (Linux)."""
     parent = os.getpid()
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -39,9 +39,9 @@ def die_with_parent(with_signal: int) -> Callable[[], None]:
 
 
 def end_with_parent(parent: int, with_signal: int) -> None:
-    """Have the system send this process the signal when its parent dies (Linux only); at once if it has died already.
+    """Have the system send this process the signal when its parent dies (Linux); at once if it has died already.
 
-    Strictly, it is the parent's thread that started this process whose end counts.
+    On Linux the end of the parent's thread that started this process counts.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(with_signal))
@@ -50,7 +50,7 @@ def end_with_parent(parent: int, with_signal: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent dies, so that none escapes (Linux only)."""
+    """Become the parent of every descendant whose own parent dies, so that all can be killed (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
@@ -58,7 +58,7 @@ def adopt_orphans() -> None:
 def start_child(
     command: Sequence[str], environment: Mapping[str, str], folder: Path, user: int | None, death_signal: int
 ) -> subprocess.Popen[bytes]:
-    """Start a child that lives in `folder` in its own process group; its output goes to our own."""
+    """Start a child in `folder`, in its own process group, with our stdout and stderr."""
     identity: dict[str, Any] = {} if user is None else {"user": user, "group": user_group(user), "extra_groups": []}
     return subprocess.Popen(
         command,
@@ -66,7 +66,7 @@ def start_child(
         cwd=folder,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=die_with_parent(death_signal),  # the keeper has one thread
+        preexec_fn=die_with_parent(death_signal),  # safe: the supervisor has one thread
         **identity,
     )
 
@@ -79,7 +79,7 @@ def user_group(user: int) -> int:
 
 
 def stop_child(process: subprocess.Popen[bytes], with_signal: int, seconds: float) -> None:
-    """Ask the child to end, wait so long, then kill it and whatever it has left behind."""
+    """Send the child a signal, wait so many seconds, then kill it and all descendants that are left."""
     if process.poll() is None:
         process.send_signal(with_signal)
         try:
@@ -91,7 +91,7 @@ def stop_child(process: subprocess.Popen[bytes], with_signal: int, seconds: floa
 
 
 def kill_descendants() -> None:
-    """Kill and reap all that still descends from this process."""
+    """Kill and reap all descendants of this process."""
     left = psutil.Process().children(recursive=True)
     for process in left:
         try:
@@ -102,7 +102,7 @@ def kill_descendants() -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether the process exists and has not ended (a zombie has)."""
+    """Return whether the process exists and has not ended (a zombie has)."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -110,13 +110,13 @@ def is_alive(pid: int) -> bool:
 
 
 def plain_environment() -> dict[str, str]:
-    """Return what a server of others may know of our environment: no credential, no setting of any component."""
+    """Return the part of our environment for other projects' servers: no credential, no setting of a component."""
     ours = passed_on(os.environ)
     return {name: value for name, value in ours.items() if name in _PLAIN or name.startswith("LC_")}
 
 
 def free_port() -> int:
-    """Return a TCP port that is free on loopback now; whoever binds it must be ready to find it taken."""
+    """Return a TCP port that is free on loopback now; another process may take it before the caller does."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -124,7 +124,7 @@ def free_port() -> int:
 
 
 def same_port(remembered: Path) -> int:
-    """Return the port that was used last time, as far as it is free now; the file `remembered` keeps it."""
+    """Return the port stored in the file `remembered` if it is free, else a new one, which is stored."""
     last = kept(remembered, _port)
     if last is not None and _is_free(last):
         return last
@@ -151,7 +151,7 @@ def _is_free(port: int) -> bool:
 
 
 def accepts_connections(host: str, port: int, seconds: float = 1.0) -> bool:
-    """Tell whether something listens there; `localhost` need not stand in /etc/hosts."""
+    """Return whether a server listens there; `localhost` need not be in /etc/hosts."""
     for address in _LOOPBACK if host == "localhost" else (host,):
         with suppress(OSError), socket.create_connection((address, port), seconds):
             return True

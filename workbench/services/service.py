@@ -1,4 +1,4 @@
-"""What a keeper must know to run one kind of embedded service."""
+"""What a supervisor must know to run one kind of embedded service."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-def _nothing() -> None:
-    """Leave nothing behind, so clean nothing up."""
+def _no_cleanup() -> None:
+    """Do nothing: the service leaves no files."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """How to start a service, to see that it is ready, and to stop it.
+    """How to start a service, to check that it is ready, and to stop it.
 
-    `is_ready` is asked several times a second and answers at once. `user`: operating system user id, None: ours.
-    `stop_signal` asks it to end in good order, `death_signal` is what it gets when its keeper is killed.
+    `is_ready` is called several times a second and returns at once. `user`: operating system user id, None: ours.
+    `stop_signal` requests an orderly end; the system sends `death_signal` when its supervisor is killed.
     """
 
     command: Sequence[str]
@@ -30,14 +30,14 @@ class Service:
     stop_signal: int = signal.SIGTERM
     death_signal: int = signal.SIGKILL
     stop_seconds: float = 8.0
-    clean_up: Callable[[], None] = _nothing
+    clean_up: Callable[[], None] = _no_cleanup
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of service: who prepares it, how long its start may take, how often it is tried (ports collide).
+class ServiceKind:
+    """A kind of service: its `prepare`, the time limit and the number of attempts of a start (ports collide).
 
-    `revivals`: how often its keeper starts it again after it has died by itself; only for one that keeps its URL.
+    `revivals`: how often its supervisor restarts it after it has died; only for a service that keeps its URL.
     """
 
     prepare: Callable[[Path], Service]

@@ -1,10 +1,10 @@
-"""What the users of an embedded service know about it: one small file, private, always whole."""
+"""The state of an embedded service: one small private file, always written whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from workbench.base.durable_files import keep, kept, private_folder
 from workbench.base.errors import InvalidSetting
@@ -15,42 +15,42 @@ STATE = "state.json"
 PORT = "port"
 START_LOCK = "start.lock"
 USERS_LOCK = "users.lock"
-KEEPER_LOCK = "keeper.lock"
+SUPERVISOR_LOCK = "keeper.lock"  # earlier versions, which may run on the same home, lock a file of this name
 LOG = "log"
 
 
 class State(BaseModel):
-    """Process ids of keeper and service, the port (None: a unix socket), the URL (may hold a token), or an error.
+    """Process ids of supervisor and service, the port (None: a unix socket), the URL (may hold a token), or an error.
 
-    What another version wrote beside these is ignored.
+    Other keys, of another version, are ignored; earlier ones wrote `keeper` for `supervisor`.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    keeper: int
+    supervisor: int = Field(validation_alias=AliasChoices("supervisor", "keeper"))
     service: int | None = None
     port: int | None = None
     url: str | None = None
     error: str | None = None
 
     def write(self, folder: Path) -> None:
-        """Write so that a reader sees the old state or the new one, and no other user of the machine sees any."""
+        """Replace the file in one step; only its owner can read it."""
         keep(folder / STATE, self.model_dump_json().encode())
 
 
 def read_state(folder: Path) -> State | None:
-    """Return what the newest keeper wrote, whether it still lives or not."""
+    """Return the state that the newest supervisor wrote, whether it still runs or not."""
     return kept(folder / STATE, State.model_validate_json)
 
 
-def has_keeper(folder: Path) -> bool:
-    """Tell whether a keeper lives: it holds its lock from its first breath to its last."""
-    return folder.is_dir() and is_locked(folder / KEEPER_LOCK)
+def has_supervisor(folder: Path) -> bool:
+    """Return whether a supervisor runs: it holds its lock from its start to its end."""
+    return folder.is_dir() and is_locked(folder / SUPERVISOR_LOCK)
 
 
 def read_live_state(folder: Path) -> State | None:
     """Return the state of a service that is up, or None."""
-    state = read_state(folder) if has_keeper(folder) else None  # without a keeper the file tells of the past
+    state = read_state(folder) if has_supervisor(folder) else None  # without a supervisor the file is out of date
     return state if state is not None and state.service is not None and is_alive(state.service) else None
 
 

@@ -24,7 +24,7 @@ _SECONDS = 30.0
 def held(settings: Settings, given_up: threading.Event | None = None) -> Iterator[str]:
     """Yield a Spark Connect URL (`sc://…`, it may hold a token) that accepts connections, while the block lasts.
 
-    `given_up`: set by another thread when nobody waits for the start any more.
+    `given_up`: set by another thread to abandon the start.
     Raises `ServiceUnavailable` when it cannot be reached or started.
     """
     if settings.spark_remote is not None:
@@ -35,7 +35,7 @@ def held(settings: Settings, given_up: threading.Event | None = None) -> Iterato
 
 
 def check_machine(settings: Settings) -> None:
-    """Raise `InvalidSetting` when the embedded server, if it is wanted, could not run on this machine."""
+    """Raise `InvalidSetting` when the embedded server is needed and cannot run on this machine."""
     if settings.spark_remote is None:
         machine_requirements.check_user("Spark", "SPARK_REMOTE")
         machine_requirements.check_open_files("Spark", "SPARK_REMOTE")
@@ -43,10 +43,10 @@ def check_machine(settings: Settings) -> None:
 
 
 def checked(url: str) -> str:
-    """Return `url` when something listens there; the error names host and port, never the token."""
+    """Return `url` when a server listens there; the error names host and port, never the token."""
     host, port = place_of(url)
     if not accepts_connections(host, port, seconds=5):
-        raise ServiceUnavailable(f"Spark at {host}:{port}: nobody answers; start it or mend SPARK_REMOTE")
+        raise ServiceUnavailable(f"Spark at {host}:{port}: no server answers; start it or correct SPARK_REMOTE")
     return url
 
 
@@ -60,7 +60,7 @@ def check_query(url: str) -> None:
     """Raise `ServiceUnavailable` when no answer comes within half a minute; its message holds no token."""
     place, environment = "{}:{}".format(*spark.place_of(url)), passed_on(os.environ) | {"SPARK_REMOTE": url}
     command = [sys.executable, "-P", "-W", "ignore", "-m", __name__]
-    advice = "see the server's log, or mend SPARK_REMOTE"
+    advice = "see the server's log, or correct SPARK_REMOTE"
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False
@@ -72,7 +72,7 @@ def check_query(url: str) -> None:
 
 
 def main(url: str) -> None:
-    """Ask, and print in one line why there is no answer."""
+    """Run a query; print its error as one line."""
     from pyspark.sql.connect.session import SparkSession
 
     from workbench.base.error_text import one_line

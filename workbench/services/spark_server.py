@@ -13,7 +13,7 @@ import psutil
 from workbench.services import machine_requirements, processes
 from workbench.services.home_identity import identity_of
 from workbench.services.java import Java, find_java
-from workbench.services.service import Kind, Service
+from workbench.services.service import Service, ServiceKind
 from workbench.services.temporary_folders import kept_temporary_folder
 
 _MAIN = "org.apache.spark.sql.connect.service.SparkConnectServer"
@@ -36,7 +36,7 @@ appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss} %p %c{1}: %m%n%ex
 
 
 def prepare(folder: Path) -> Service:
-    """Clean the server's folders and say how it is started."""
+    """Clean the server's folders and return how it is started."""
     port, token, java = processes.free_port(), secrets.token_urlsafe(24), find_java()
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -100,7 +100,7 @@ def _properties(scratch: Path, port: int) -> list[str]:
         "spark.connect.grpc.binding.port": port,
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        # What is not Spark Connect wants a secret, too, which Spark makes for itself on a local master.
+        # Spark's other ports require a secret, too, which Spark makes for itself on a local master.
         "spark.authenticate": "true",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -134,4 +134,4 @@ def _spark_home() -> Path:
     return Path(pyspark.__file__).parent
 
 
-SPARK = Kind(prepare=prepare, start_seconds=90, attempts=3)
+SPARK = ServiceKind(prepare=prepare, start_seconds=90, attempts=3)

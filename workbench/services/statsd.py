@@ -1,4 +1,4 @@
-"""Reach DogStatsD. An agent that is away costs metrics and nothing else: sending neither waits nor fails."""
+"""Reach DogStatsD. Without an agent metrics are lost, and sending neither waits nor fails."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LAST_SECONDS = 1.0
 
 @contextmanager
 def client(settings: Settings) -> Iterator[DogStatsd]:
-    """Yield a client that tags everything with service, env and version, and sends what is left when the block ends.
+    """Yield a client that tags everything with service, env and version, and sends queued metrics when the block ends.
 
-    A thread of its own sends, for to look a host's name up may take seconds. Not for a process that forks.
-    Its warning for every packet without an agent is turned off: to have no agent is the normal case.
+    A thread of its own sends, because a host name's lookup may take seconds. Not for a process that forks.
+    The client's warning for each packet without an agent is turned off: no agent is the normal case.
     """
     logging.getLogger("datadog.dogstatsd").setLevel(logging.ERROR)
     sender = DogStatsd(

@@ -2,8 +2,8 @@
 
     python -m workbench.services.supervisor
 
-It holds a lock as long as it lives. However it ends, its children are told by the system, and the embedded services
-stop once nobody holds them any more.
+It holds a lock as long as it runs. However it ends, the system sends its children SIGTERM, and the embedded services
+stop after their last user.
 """
 
 from __future__ import annotations
@@ -37,40 +37,40 @@ from workbench.services.log_files import keep_small
 
 log = logging.getLogger("workbench.services.supervisor")
 _LOOK_SECONDS = 0.25
-_LOCK_SECONDS = 2.0  # whoever asks whether it is locked holds it for a moment
+_LOCK_SECONDS = 2.0  # a process that checks whether it is locked holds it for a moment
 _READY_SECONDS = 120.0
 _RESTARTS, _WITHIN_SECONDS = 5, 600.0
 _LONGEST_PAUSE = 30.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Leave(BaseException):
-    """Somebody asks the supervisor to end. No error: no handler of errors may catch it."""
+class StopRequested(BaseException):
+    """A signal asks the supervisor to end. No `Exception`: no handler of errors may catch it."""
 
 
 class Restarts:
-    """How often a component was started again: at most five times in ten minutes, with growing pauses."""
+    """Counts the restarts of a component: at most five in ten minutes, with growing pauses."""
 
     def __init__(self) -> None:
         self.count = 0
         self._recent: deque[float] = deque(maxlen=_RESTARTS)
 
     def next_at(self) -> float | None:
-        """Return from when on the next restart may be, on the monotonic clock; None: not any more for now."""
+        """Return the earliest time of the next restart on the monotonic clock; None: five were too recent."""
         now = time.monotonic()
         recent = [moment for moment in self._recent if now - moment < _WITHIN_SECONDS]
         if len(recent) == _RESTARTS:
             return None
         return recent[-1] + min(2.0 ** len(recent), _LONGEST_PAUSE) if recent else now
 
-    def note(self) -> None:
-        """Count one."""
+    def add(self) -> None:
+        """Count a restart."""
         self.count += 1
         self._recent.append(time.monotonic())
 
 
-class Supervisor:
-    """Keeps the components up until it is asked to leave."""
+class GroupSupervisor:
+    """Keeps the components running until it is asked to stop."""
 
     def __init__(self, settings: Settings) -> None:
         self.folder = group_folder(settings)
@@ -78,33 +78,33 @@ class Supervisor:
         self.services: list[HeldService] = services_of(settings)
         self.children: list[Child] = children_of(settings, self.folder)
         self._restarts = {component.name: Restarts() for component in self._components()}
-        self._told: GroupState | None = None
+        self._published: GroupState | None = None
 
     def run(self) -> None:
-        """Start everything, keep it up, and stop it; raises `ServiceUnavailable` when something does not come up."""
+        """Start all, keep it running, and stop it; raises `ServiceUnavailable` when a component does not start."""
         error = ""
         try:
             self._start()
             while True:
-                self._tell(UP)
+                self._publish(UP)
                 time.sleep(_LOOK_SECONDS)
-                self._mend()
+                self._restart_dead()
                 self._keep_logs_small()
-        except Leave:
-            log.info("asked to end")
+        except StopRequested:
+            log.info("stop requested")
         except WorkbenchError as problem:
             error = str(problem)
             raise
         finally:
             self._end()
-            self._tell(FAILED if error else ENDING, error)
+            self._publish(FAILED if error else ENDING, error)
 
     def _start(self) -> None:
-        self._tell(STARTING)
+        self._publish(STARTING)
         with ThreadPoolExecutor(max_workers=len(self.services), thread_name_prefix="start") as starting:
             for future in [starting.submit(service.start) for service in self.services]:
                 future.result()
-                self._tell(STARTING)
+                self._publish(STARTING)
         for child in self.children:
             child.start()
         self._await_ready()
@@ -112,65 +112,65 @@ class Supervisor:
     def _await_ready(self) -> None:
         deadline = time.monotonic() + _READY_SECONDS
         while waiting := [child for child in self.children if not child.is_ready()]:
-            self._tell(STARTING)
+            self._publish(STARTING)
             for child in waiting:
                 if not child.is_alive():
-                    raise ServiceUnavailable(f"{child.name}: it ended while starting; see {child.log}")
+                    raise ServiceUnavailable(f"{child.name}: ended while starting; see {child.log}")
             if time.monotonic() > deadline:
                 raise ServiceUnavailable(
                     f"{waiting[0].name}: not ready after {_READY_SECONDS:g} s; see {waiting[0].log}"
                 )
             time.sleep(_LOOK_SECONDS)
 
-    def _mend(self) -> None:
-        """Start again what has died, if it may be; services first, for the programs need them."""
+    def _restart_dead(self) -> None:
+        """Restart dead components within the limits; services first, because the programs need them."""
         for component in self._components():
             if component.is_alive():
                 continue
             restarts = self._restarts[component.name]
             due = restarts.next_at()
             if due is not None and time.monotonic() >= due:
-                restarts.note()
-                log.warning("component died, starting it again", extra={"component": component.name})
+                restarts.add()
+                log.warning("component died, restarting it", extra={"component": component.name})
                 self._restart(component)
 
     def _restart(self, component: Component) -> None:
-        component.ask_to_end()
-        component.await_end()
+        component.request_stop()
+        component.await_stop()
         try:
             component.start()
         except WorkbenchError as error:
             log.warning("component does not start", extra={"component": component.name, "reason": str(error)})
 
     def _keep_logs_small(self) -> None:
-        """Those of the services are kept small by their keepers."""
+        """Cut long logs of the programs; the services' logs are cut by their own supervisors."""
         for path in (self._log, *(Path(child.log) for child in self.children)):
             keep_small(path)
 
     def _end(self) -> None:
-        """Stop the programs, last those that serve the others, then let go of the services."""
+        """Stop the programs, those that `ends_last` last, then release the services."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        self._tell(ENDING)
+        self._publish(ENDING)
         for ends_last in (False, True):
             wave = [child for child in self.children if child.program.ends_last is ends_last]
             for child in wave:
-                child.ask_to_end()
+                child.request_stop()
             for child in wave:
-                child.await_end()
+                child.await_stop()
         for service in self.services:
-            service.ask_to_end()
+            service.request_stop()
 
     def _components(self) -> list[Component]:
         return [*self.services, *self.children]
 
-    def _tell(self, phase: str, error: str = "") -> None:
-        """Write the state where it differs from what was told last."""
+    def _publish(self, phase: str, error: str = "") -> None:
+        """Write the state when it differs from the one written last."""
         components = tuple(self._state_of(component) for component in self._components())
         state = GroupState(pid=os.getpid(), phase=phase, components=components, error=error)
-        if state != self._told:
+        if state != self._published:
             state.write(self.folder)
-            self._told = state
+            self._published = state
 
     def _state_of(self, component: Component) -> ComponentState:
         external = isinstance(component, HeldService) and component.folder is None
@@ -187,21 +187,21 @@ class Supervisor:
         )
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise Leave
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise StopRequested
 
 
 def main() -> None:
-    """Become the supervisor of this WORKBENCH_HOME; end at once when there is one."""
+    """Supervise the group of this WORKBENCH_HOME; return at once when another process does."""
     settings = load_settings()
     logs.configure(settings, verbose=True)
     lock = file_locks.open_lock(group_folder(settings) / LOCK)
     if not file_locks.wait_for_lock(lock, file_locks.EXCLUSIVE, _LOCK_SECONDS):
         return
     for number in _SIGNALS:
-        signal.signal(number, _leave)
+        signal.signal(number, _stop)
     try:
-        Supervisor(settings).run()
+        GroupSupervisor(settings).run()
     except WorkbenchError as error:
         log.error("not up", extra={"reason": str(error)})
         raise SystemExit(1) from error

@@ -1,4 +1,4 @@
-"""Temporary folders of an embedded service outside its home, found again by the next keeper of the same home."""
+"""Temporary folders of an embedded service outside its home, found again by the next supervisor of the same home."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def kept_temporary_folder(base: Path, prefix: str, user: int | None = None) -> Path:
-    """Return the folder in `base` that a keeper has left, else a new one, private.
+    """Return the folder in `base` that an earlier supervisor has left, else a new private one.
 
-    `prefix` must hold the home's id. A folder is taken for ours when its owner is us or `user`, to whom we give it.
+    `prefix` must hold the home's id. A folder is ours when its owner is this user or `user`, the owner after `give`.
     """
-    former = [path for path in base.glob(f"{prefix}*") if _is_ours(path, user)]
-    return former[0] if former else Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+    found = [path for path in base.glob(f"{prefix}*") if _is_ours(path, user)]
+    return found[0] if found else Path(tempfile.mkdtemp(prefix=prefix, dir=base))
 
 
 def _is_ours(path: Path, user: int | None) -> bool:

@@ -58,7 +58,7 @@ def _bound(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ServiceUnavailable(f"page at {host}: {error.strerror or error}; mend WORKBENCH_WEB_HOST") from error
+        raise ServiceUnavailable(f"page at {host}: {error.strerror or error}; correct WORKBENCH_WEB_HOST") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)

@@ -1,10 +1,10 @@
-"""The keeper: a small process that runs one embedded service for all its users and stops it after the last.
+"""A small process that runs one embedded service for all its users and stops it after the last.
 
-    python -m workbench.services.keeper NAME FOLDER
+    python -m workbench.services.service_supervisor NAME FOLDER
 
-Every user holds a shared lock on users.lock. The keeper stops the service once it gets that lock for itself: a user
-then either is there, which keeps the keeper from stopping, or waits until the keeper has gone. The kernel drops the
-locks of the dead, so a killed user counts as gone; a killed keeper takes its service along.
+Every user holds a shared lock on users.lock. The supervisor stops the service once it gets that lock exclusively: a
+user either has joined before, which prevents the stop, or waits until the supervisor has ended. The kernel releases
+the locks of dead processes, so a killed user counts as gone. A killed supervisor takes its service along.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from types import FrameType
 
 from workbench.services import file_locks, processes
 from workbench.services.log_files import keep_small
-from workbench.services.service import Kind, Service
-from workbench.services.service_file import KEEPER_LOCK, LOG, STATE, USERS_LOCK, State
+from workbench.services.service import Service, ServiceKind
+from workbench.services.service_file import LOG, STATE, SUPERVISOR_LOCK, USERS_LOCK, State
 
 KINDS = {
     "postgres": "workbench.services.postgres_server:POSTGRES",
@@ -36,64 +36,64 @@ _READY_SECONDS = 0.05
 
 
 class StartFailed(Exception):
-    """The service did not come up; the message says why."""
+    """The service did not start; the message says why."""
 
 
-class Died(Exception):
-    """The service was up and has ended by itself. Unless it is revived, the next user starts a new one."""
+class ServiceDied(Exception):
+    """The service was up and has ended by itself. Unless it is restarted here, the next user starts a new one."""
 
 
-class Abandoned(Exception):
-    """The last user has gone."""
+class NoUsersLeft(Exception):
+    """The last user has ended, or SIGTERM asks for the end."""
 
 
-def kind_of(name: str) -> Kind:
-    """Return what is known about this kind of service."""
+def kind_of(name: str) -> ServiceKind:
+    """Return how this kind of service is run."""
     module, attribute = KINDS[name].split(":")
-    kind: Kind = getattr(importlib.import_module(module), attribute)
+    kind: ServiceKind = getattr(importlib.import_module(module), attribute)
     return kind
 
 
-class Keeper:
+class ServiceSupervisor:
     """Starts one service, watches it and its users, and stops it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._users = file_locks.open_lock(folder / USERS_LOCK)
 
-    def keep(self, kind: Kind) -> None:
-        """Run the service from start to end; the state file tells the users what became of it."""
+    def run(self, kind: ServiceKind) -> None:
+        """Run the service from start to end; writes an error to the state file, for the users."""
         try:
-            self._keep(kind)
-        except Abandoned:
+            self._run_and_restart(kind)
+        except NoUsersLeft:
             return
         except Exception as error:
-            State(keeper=os.getpid(), error=str(error) or type(error).__name__).write(self.folder)
+            State(supervisor=os.getpid(), error=str(error) or type(error).__name__).write(self.folder)
             raise
 
-    def _keep(self, kind: Kind) -> None:
-        """Run the service; one whose users wait for it under the same URL is started again when it dies (P17)."""
+    def _run_and_restart(self, kind: ServiceKind) -> None:
+        """Run the service, and restart one that keeps its URL after it has died (P17)."""
         for _ in range(kind.revivals):
             try:
                 self._start(kind)
-            except Died as death:
-                print(f"{death}; starting it again", flush=True)
+            except ServiceDied as death:
+                print(f"{death}; restarting it", flush=True)
         self._start(kind)
 
-    def _start(self, kind: Kind) -> None:
+    def _start(self, kind: ServiceKind) -> None:
         for _ in range(kind.attempts - 1):
             with suppress(StartFailed):
-                self._run(kind.prepare(self.folder), kind.start_seconds)
-        self._run(kind.prepare(self.folder), kind.start_seconds)
+                self._run_once(kind.prepare(self.folder), kind.start_seconds)
+        self._run_once(kind.prepare(self.folder), kind.start_seconds)
 
-    def _run(self, service: Service, start_seconds: float) -> None:
-        signal.signal(signal.SIGTERM, _leave)
+    def _run_once(self, service: Service, start_seconds: float) -> None:
+        signal.signal(signal.SIGTERM, _stop)
         process = processes.start_child(
             service.command, service.environment, service.folder, service.user, service.death_signal
         )
         try:
             self._await_ready(process, service, start_seconds)
-            state = State(keeper=os.getpid(), service=process.pid, port=service.port, url=service.url)
+            state = State(supervisor=os.getpid(), service=process.pid, port=service.port, url=service.url)
             state.write(self.folder)
             self._watch(process)
         finally:
@@ -108,7 +108,7 @@ class Keeper:
             if process.poll() is not None:
                 raise StartFailed(f"ended with exit code {process.returncode} while starting")
             if time.monotonic() > deadline:
-                raise StartFailed(f"was not ready after {seconds:g} s")
+                raise StartFailed(f"not ready after {seconds:g} s")
             self._check_users()
             time.sleep(_READY_SECONDS)
 
@@ -120,24 +120,24 @@ class Keeper:
                 process.wait(_LOOK_SECONDS)
             except subprocess.TimeoutExpired:
                 continue
-        raise Died(f"ended with exit code {process.returncode}")
+        raise ServiceDied(f"ended with exit code {process.returncode}")
 
     def _check_users(self) -> None:
-        """Raise `Abandoned` when no user is left; from then on none can come until this process has ended."""
+        """Raise `NoUsersLeft` when no user is left; from then on none can join until this process has ended."""
         if file_locks.try_lock(self._users, file_locks.EXCLUSIVE):
-            raise Abandoned
+            raise NoUsersLeft
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise Abandoned
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise NoUsersLeft
 
 
 def _detach(folder: Path) -> None:
-    """Leave the parent's session; the parent returns once the lock that says a keeper lives is taken."""
-    keeper_lock = file_locks.open_lock(folder / KEEPER_LOCK)
-    if not file_locks.wait_for_lock(keeper_lock, file_locks.EXCLUSIVE, _LOCK_SECONDS):
-        raise SystemExit(f"{folder}: another keeper does not end")
-    file_locks.survive_fork(keeper_lock)
+    """Leave the parent's session; the parent exits once the supervisor's lock is taken."""
+    lock = file_locks.open_lock(folder / SUPERVISOR_LOCK)
+    if not file_locks.wait_for_lock(lock, file_locks.EXCLUSIVE, _LOCK_SECONDS):
+        raise SystemExit(f"{folder}: another supervisor does not end")
+    file_locks.survive_fork(lock)
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -149,12 +149,12 @@ def _detach(folder: Path) -> None:
 
 
 def main(name: str, folder: Path) -> None:
-    """Become the keeper of one service."""
+    """Supervise one service until its last user has ended."""
     _detach(folder)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     processes.adopt_orphans()
-    Keeper(folder).keep(kind_of(name))
+    ServiceSupervisor(folder).run(kind_of(name))
 
 
 if __name__ == "__main__":

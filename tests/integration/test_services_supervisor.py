@@ -1,4 +1,4 @@
-"""An embedded service lives as long as it has a user, and not longer, however its users and its keeper end."""
+"""An embedded service lives as long as it has a user, and not longer, however its users and its supervisor end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 from tests.integration.service_watch import (
     all_gone,
     family_of,
-    keeper_of,
-    keepers_below,
     other_user,
     processes_below,
+    supervisor_of,
+    supervisors_below,
     wait_until,
 )
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
@@ -52,12 +52,12 @@ def test_two_users_share_one_service_which_stops_after_the_second(tmp_path: Path
     assert not (tmp_path / "services" / NAME / STATE).exists()
 
 
-def test_a_start_that_nobody_waits_for_any_more_is_given_up(tmp_path: Path) -> None:
+def test_an_abandoned_start_is_given_up(tmp_path: Path) -> None:
     given_up = threading.Event()
     given_up.set()
-    with pytest.raises(ServiceUnavailable, match="nobody waits"), embedded.held(NAME, tmp_path, given_up):
+    with pytest.raises(ServiceUnavailable, match="abandoned"), embedded.held(NAME, tmp_path, given_up):
         pass
-    assert wait_until(lambda: not keepers_below(tmp_path) and not processes_below(tmp_path), _STOPPED_WITHIN)
+    assert wait_until(lambda: not supervisors_below(tmp_path) and not processes_below(tmp_path), _STOPPED_WITHIN)
 
 
 def test_a_killed_user_counts_as_gone(tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_a_killed_user_counts_as_gone(tmp_path: Path) -> None:
     assert wait_until(lambda: all_gone(family), _STOPPED_WITHIN)
 
 
-def test_a_killed_keeper_takes_its_service_along_and_the_next_user_starts_another(tmp_path: Path) -> None:
+def test_a_killed_supervisor_takes_its_service_along_and_the_next_user_starts_another(tmp_path: Path) -> None:
     with embedded.held(NAME, tmp_path) as first:
         family = family_of(NAME, tmp_path)
-        keeper_of(NAME, tmp_path).kill()
+        supervisor_of(NAME, tmp_path).kill()
         assert wait_until(lambda: all_gone(family), _STOPPED_WITHIN)
         with embedded.held(NAME, tmp_path) as second:
-            assert second.keeper != first.keeper
+            assert second.supervisor != first.supervisor
             assert _answers(second.url)
 
 
@@ -88,10 +88,10 @@ def test_after_a_service_has_died_the_next_user_starts_another(tmp_path: Path) -
             assert _answers(second.url)
 
 
-def test_a_keeper_told_to_end_stops_its_service(tmp_path: Path) -> None:
+def test_a_supervisor_asked_to_end_stops_its_service(tmp_path: Path) -> None:
     with embedded.held(NAME, tmp_path):
         family = family_of(NAME, tmp_path)
-        keeper_of(NAME, tmp_path).terminate()
+        supervisor_of(NAME, tmp_path).terminate()
         assert wait_until(lambda: all_gone(family), _STOPPED_WITHIN)
 
 
@@ -101,32 +101,32 @@ def test_twenty_users_that_come_and_go_never_meet_a_dying_service_and_leave_none
         for _ in range(3):
             with embedded.held(NAME, tmp_path) as state:
                 assert _answers(state.url)
-                assert len(keepers_below(tmp_path)) == 1
+                assert len(supervisors_below(tmp_path)) == 1
                 wait_until(lambda: False, pause.uniform(0, 0.3))
                 assert _answers(state.url)
-                seen.add(state.keeper)
+                seen.add(state.supervisor)
             wait_until(lambda: False, pause.uniform(0, 1.5))
         return seen
 
     with ThreadPoolExecutor(20) as users:
-        keepers = set().union(*users.map(use, range(20)))
-    assert keepers
+        supervisors = set().union(*users.map(use, range(20)))
+    assert supervisors
     assert wait_until(lambda: not processes_below(tmp_path), _STOPPED_WITHIN)
 
 
-def test_users_that_arrive_while_a_keeper_stops_get_a_new_service(tmp_path: Path) -> None:
-    keepers = set()
+def test_users_that_arrive_while_a_supervisor_stops_get_a_new_service(tmp_path: Path) -> None:
+    supervisors = set()
     for _ in range(4):
         with embedded.held(NAME, tmp_path) as state:
             assert _answers(state.url)
-            keepers.add(state.keeper)
+            supervisors.add(state.supervisor)
         assert wait_until(lambda: not (tmp_path / "services" / NAME / STATE).exists(), 5)
-    assert len(keepers) == 4
+    assert len(supervisors) == 4
 
 
 def test_two_homes_do_not_meet(tmp_path: Path) -> None:
     with embedded.held(NAME, tmp_path / "one") as one, embedded.held(NAME, tmp_path / "two") as two:
-        assert one.keeper != two.keeper
+        assert one.supervisor != two.supervisor
         assert one.url != two.url
         assert _answers(one.url)
         assert _answers(two.url)
