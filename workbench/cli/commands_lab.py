@@ -1,4 +1,4 @@
-"""Commands that lead into JupyterLab: lab, open."""
+"""Commands that open JupyterLab: lab, open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def lab(context: typer.Context) -> None:
-    """Open JupyterLab on the control panel; its address, with the token, appears below. Options go on to Jupyter."""
+    """Open JupyterLab on the control panel; prints its address with the token. Other options go to Jupyter."""
     from workbench.cli.lab_server import serve
 
     serve(load_settings(), more=context.args)
@@ -35,9 +35,9 @@ def open_(
     no_browser: NoBrowser = False,
     as_json: Json = False,
 ) -> None:
-    """Open a copy of a stage's notebook with that run's parameters, ready to be stepped through in JupyterLab.
+    """Open a copy of a stage's notebook with that run's parameters, to step through it in JupyterLab.
 
-    Says first which data its cells will change: a completed run stays as it is, they work on a copy of it.
+    Prints first which data its cells will change: a completed run stays unchanged, they work on a copy of it.
     """
     from workbench.cli.lab_server import lab_root, running_address, serve
     from workbench.run.debug_copy import open_copy
@@ -62,5 +62,5 @@ def open_(
 
 
 def show_in_browser(address: str) -> None:
-    """Open an address without its token: everybody on this machine sees command lines. A browser knows it, or asks."""
+    """Open an address without its token: all users of the machine see command lines. A new browser asks for it."""
     webbrowser.open(address.partition("?")[0])

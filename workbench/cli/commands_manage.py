@@ -1,4 +1,4 @@
-"""Commands that act: cancel, clean, doctor."""
+"""Commands that manage runs: cancel, clean; and doctor."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def add_commands(app: typer.Typer, check_prefect: Check) -> None:
-    """Add the commands of this module; doctor tries by `check_prefect` whether Prefect lets us in."""
+    """Add the commands of this module; doctor calls `check_prefect` to test access to Prefect."""
     app.command()(cancel)
     app.command()(clean)
 
     @app.command("doctor")
     def command(as_json: Json = False) -> None:
-        """Tell what is reachable, and how to mend what is not; exit code 1 when something is not."""
+        """Show which components are reachable, with a fix for those that are not; exit code 1 if any is not."""
         doctor(check_prefect, as_json)
 
 
@@ -41,7 +41,7 @@ def doctor(check_prefect: Check, as_json: bool) -> None:
 
 
 def cancel(pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run's id")]) -> None:
-    """Ask a run to stop; its owner does so within seconds."""
+    """Request a run's cancellation; its process stops within seconds."""
     from workbench.state.lease import request_cancel
 
     with tracking() as (_, engine):
@@ -52,7 +52,7 @@ def cancel(pipeline_id: Annotated[str, typer.Argument(metavar="ID", help="a run'
 
 def clean(
     keep: Annotated[int | None, typer.Option(min=0, help="how many of the newest runs to keep")] = None,
-    orphans: Annotated[bool, typer.Option("--orphans", help="remove what runs that nobody knows have left")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans", help="remove folders and schemas without a run")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="remove orphans without asking")] = False,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +65,7 @@ def clean(
     with tracking() as (settings, engine):
         lost = find_orphans(engine, settings) if orphans else None
         if lost:
-            _agree_to_remove(lost, yes, quiet=as_json)
+            _confirm_removal(lost, yes, quiet=as_json)
         removed = clean_runs(engine, settings, keep) if keep is not None else []
         if lost:
             remove_orphans(engine, lost)
@@ -81,24 +81,24 @@ def clean(
         print(f"{unpublished} completed runs stay in any case until readers see them or a newer run")
     if lost is not None:
         print(f"removed {len(lost.schemas)} schemas and {len(lost.folders)} folders without a run")
-        _tell_unproven(lost.unproven)
+        _print_unproven(lost.unproven)
 
 
-def _agree_to_remove(lost: Orphans, yes: bool, quiet: bool) -> None:
-    """List what goes and ask for it; raises `InvalidParameter` where nobody can be asked."""
+def _confirm_removal(lost: Orphans, yes: bool, quiet: bool) -> None:
+    """List what is removed and ask for confirmation; raises `InvalidParameter` without a terminal."""
     if not quiet:
         for each in [*lost.schemas, *lost.folders]:
             print(each)
     if yes:
         return
     if quiet or not sys.stdin.isatty():
-        raise InvalidParameter("yes", "nobody can be asked here whether these orphans are to go; give --yes as well")
+        raise InvalidParameter("yes", "there is no terminal to confirm the removal of orphans; give --yes as well")
     typer.confirm(f"Remove these {len(lost.schemas)} schemas and {len(lost.folders)} folders?", abort=True)
 
 
-def _tell_unproven(unproven: Sequence[str]) -> None:
+def _print_unproven(unproven: Sequence[str]) -> None:
     if unproven:
-        print(f"{len(unproven)} stay, for it is not proven that they are this database's:")
+        print(f"{len(unproven)} stay, because nothing proves that they are this database's:")
         for each in unproven:
             print(f"  {each}")
-        print("remove by hand what you know: folders with rm -r, schemas with drop schema … cascade")
+        print("remove by hand those you recognise: folders with rm -r, schemas with drop schema … cascade")

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: runs, show, events, report."""
+"""Commands that read: runs, show, events, report, compare."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def add_commands(app: typer.Typer) -> None:
 
 @contextmanager
 def tracking() -> Iterator[tuple[Settings, Engine]]:
-    """Reach the tracking database for the block, look after runs whose owner has died, and publish what waits."""
+    """Yield settings and tracking database for a block, after recovering crashed runs and publishing completed ones."""
     from workbench.run.crash_recovery import look_after
     from workbench.services import postgres
     from workbench.state import database
@@ -53,14 +53,14 @@ def tracking() -> Iterator[tuple[Settings, Engine]]:
         engine = database.connect_to_read(url)
         try:
             look_after(engine, settings, once=True)
-            _publish_what_waits(engine)
+            _publish_completed(engine)
             yield settings, engine
         finally:
             engine.dispose()
 
 
-def _publish_what_waits(engine: Engine) -> None:
-    """Try to publish completed runs that readers do not see yet, and say on stderr what has become of it."""
+def _publish_completed(engine: Engine) -> None:
+    """Try to publish completed runs that readers do not see yet, and print the results on stderr."""
     from workbench.run.publisher import publish_due
 
     for attempt in publish_due(engine):
@@ -102,7 +102,7 @@ def show(pipeline_id: RunId = None, as_json: Json = False) -> None:
 
 def events(
     pipeline_id: RunId = None,
-    follow: Annotated[bool, typer.Option("--follow", help="go on until the run ends")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="continue until the run ends")] = False,
     as_json: Json = False,
 ) -> None:
     """List a run's events in their order, or follow them as they happen."""
@@ -134,7 +134,7 @@ def report(
 
 
 def compare(first: First, second: Second, as_json: Json = False) -> None:
-    """Say in words how run B differs from run A, and show by how much."""
+    """Show how run B differs from run A, in words and figures."""
     from workbench.cli.text_tables import show_on_terminal
     from workbench.run.comparison import compare_runs
 

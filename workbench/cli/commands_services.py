@@ -1,4 +1,4 @@
-"""Commands for what goes on in the background: up, down, migrate, worker, relay."""
+"""Commands for background processes: up, down, migrate, worker, relay."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def add_commands(app: typer.Typer, work: Work) -> None:
 
 
 def up() -> None:
-    """Start services, worker, relay and page in the background, and keep them up; says where the page is."""
+    """Start services, worker, relay and page in the background, and keep them running; prints the page's address."""
     settings = load_settings()
     was_up = daemon.look(settings) is not None
     with nullcontext() if was_up else up_to_date(settings):
-        state = daemon.start(settings, (lambda _state: None) if was_up else _Progress())
+        state = daemon.start(settings, (lambda _state: None) if was_up else _ReadyComponents())
     print("up already" if was_up else "up")
     for component in state.components:
         if component.address:
             print(f"  {component.name:8} {component.address}")
-    print("`workbench doctor` shows how they are, `workbench down` stops them")
+    print("`workbench doctor` checks them, `workbench down` stops them")
 
 
 def migrate() -> None:
-    """Bring the database's tables to this version's; `run`, `resume`, `up`, `worker` and `web` do so by themselves."""
+    """Migrate the database's tables to this version; `run`, `resume`, `up`, `worker` and `web` do so by themselves."""
     from workbench.state.migration import newest_revision
 
     with up_to_date(load_settings()):
-        print(f"the tables are at revision {newest_revision()}, which this version needs")
+        print(f"the tables are at revision {newest_revision()}, which this version requires")
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def up_to_date(settings: Settings) -> Iterator[None]:
 
 
 def down() -> None:
-    """Stop what `workbench up` started; runs at work in it are cancelled."""
+    """Stop what `workbench up` started; its active runs are cancelled."""
     settings = load_settings()
     if not daemon.stop(settings):
         print("down already")
@@ -75,9 +75,9 @@ def down() -> None:
 
 def _add_worker(app: typer.Typer, work: Work) -> None:
     def worker(
-        limit: Annotated[int, typer.Option(min=1, help="how many pipelines it works at the same time")] = _LIMIT,
+        limit: Annotated[int, typer.Option(min=1, help="how many pipelines run at the same time")] = _LIMIT,
     ) -> None:
-        """Work the runs that page, schedules and Prefect's own pages ask for, until Ctrl-C."""
+        """Execute the runs that the page, schedules and Prefect's own page request, until Ctrl-C."""
         settings = load_settings()
         logs.configure(settings, verbose=True)
         work(settings, limit)
@@ -86,7 +86,7 @@ def _add_worker(app: typer.Typer, work: Work) -> None:
 
 
 def relay() -> None:
-    """Carry events to the broker, and publish runs that wait for it, until a signal."""
+    """Deliver events to the broker and publish completed runs, until a signal."""
     from workbench.run.publisher import publish_due
     from workbench.services import broker
     from workbench.services.readiness import report_ready
@@ -103,14 +103,14 @@ def relay() -> None:
                 publish_due(engine, paced=True)
 
 
-class _Progress:
-    """Tells on stderr what has become ready, once each."""
+class _ReadyComponents:
+    """Prints each component on stderr once, when it has become ready."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
 
     def __call__(self, state: daemon.GroupState) -> None:
         for component in state.components:
-            if component.status in ("up", "external") and component.name not in self._told:
-                self._told.add(component.name)
+            if component.status in ("up", "external") and component.name not in self._printed:
+                self._printed.add(component.name)
                 print(f"{component.name} is ready", file=sys.stderr)

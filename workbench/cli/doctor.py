@@ -1,4 +1,4 @@
-"""What `workbench doctor` adds to the services' own findings: events that wait, orphans, and how it is shown."""
+"""What `workbench doctor` adds to the services' health checks: undelivered events, orphans, and the table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 
 
 def checked_finding(settings: Settings, finding: Finding, checks: Mapping[str, Check]) -> Finding:
-    """Return the finding of a component that answers, or what it refuses and how to mend that."""
+    """Return the finding, with problem and fix if the check of a component that answers fails."""
     check = checks.get(finding.component)
     if check is None or not finding.reachable:
         return finding
@@ -53,7 +53,7 @@ def check_database(settings: Settings) -> None:
 
 
 def check_spark(settings: Settings) -> None:
-    """Raise `ServiceUnavailable` when the server that is up answers no query."""
+    """Raise `ServiceUnavailable` when a server that is up answers no query."""
     if settings.spark_remote is not None:
         check_query(settings.spark_remote.get_secret_value())
         return
@@ -63,7 +63,7 @@ def check_spark(settings: Settings) -> None:
 
 
 def check_broker(settings: Settings) -> None:
-    """Do what a relay does first; raises `ServiceUnavailable` when the broker refuses it: events would wait."""
+    """Connect as a relay does; raises `ServiceUnavailable` when the broker refuses it, so that events would wait."""
     parameters = broker.parameters(settings)
     if parameters is None:
         return
@@ -79,7 +79,7 @@ def check_broker(settings: Settings) -> None:
 
 
 def check_page(address: str, log: str, _settings: Settings) -> None:
-    """Raise `ServiceUnavailable` when the page that is up at `address` is not well."""
+    """Raise `ServiceUnavailable` when the page at `address` is not healthy."""
     try:
         answer = httpx.get(f"{address}api/v1/health", timeout=_SECONDS, trust_env=False)
         answer.raise_for_status()
@@ -91,19 +91,19 @@ CHECKS: Mapping[str, Check] = {"postgres": check_database, "spark": check_spark,
 
 
 def diagnose(settings: Settings, checks: Mapping[str, Check] = CHECKS) -> list[Finding]:
-    """Return a finding for each component, what `workbench up` keeps up, and what a database that is up tells.
+    """Return findings on each component, on the programs of `workbench up`, and from a database that is up.
 
-    `checks`: what is tried of each component that answers.
+    `checks`: further checks of components that answer.
     """
-    with ThreadPoolExecutor(thread_name_prefix="check") as trying:
-        findings = list(trying.map(lambda finding: checked_finding(settings, finding, checks), examine(settings)))
-    findings += _kept_up(settings)
+    with ThreadPoolExecutor(thread_name_prefix="check") as pool:
+        findings = list(pool.map(lambda finding: checked_finding(settings, finding, checks), examine(settings)))
+    findings += _group_findings(settings)
     has_database = next(each for each in findings if each.component == "postgres").reachable
     return [*findings, *_in_database(settings)] if has_database else findings
 
 
-def _kept_up(settings: Settings) -> list[Finding]:
-    """What `workbench up` keeps up; its services have their own findings."""
+def _group_findings(settings: Settings) -> list[Finding]:
+    """Return findings on the programs of `workbench up`; its services have their own findings."""
     state = daemon.look(settings)
     if state is None:
         return [Finding("up", "embedded", None, "not up: page, worker and schedules start with `workbench up`")]
@@ -111,12 +111,12 @@ def _kept_up(settings: Settings) -> list[Finding]:
     pages = {each.name: partial(check_page, each.address, each.log) for each in programs if each.address}
     return [
         Finding("up", "embedded", state.phase == daemon.UP, f"{state.phase}, process {state.pid}"),
-        *(checked_finding(settings, _told(each), pages) for each in programs),
+        *(checked_finding(settings, _program_finding(each), pages) for each in programs),
     ]
 
 
-def _told(component: daemon.ComponentState) -> Finding:
-    restarts = f", started again {component.restarts} times" if component.restarts else ""
+def _program_finding(component: daemon.ComponentState) -> Finding:
+    restarts = f", restarted {component.restarts} times" if component.restarts else ""
     place = f" at {component.address}" if component.address else ""
     mend = "" if component.status == "up" else f"see {component.log}"
     return Finding(component.name, "embedded", component.status == "up", f"{component.status}{place}{restarts}", mend)
@@ -129,7 +129,7 @@ def _in_database(settings: Settings) -> list[Finding]:
             found = [_outbox(engine, settings), _publication(engine, settings), _orphans(engine, settings)]
             engine.dispose()
     except NoRunYet:
-        return [Finding("tables", "machine", True, "none yet: the first run makes them")]
+        return [Finding("tables", "machine", True, "none yet: the first run creates them")]
     except WorkbenchError as error:
         problem, _, mend = str(error).rpartition("; ")
         return [Finding("tables", "machine", False, problem, mend)]
@@ -147,34 +147,36 @@ def _outbox(engine: Engine, settings: Settings) -> Finding:
 
 
 def _publication(engine: Engine, settings: Settings) -> Finding:
-    """What keeps a completed run from the readers of its schema, and the next one from being started."""
+    """Return what prevents the publication of a completed run, or the start of the next one."""
     schema, component = settings.workbench_schema, "publication"
     try:
         check_readers(engine, schema)
     except ReaderSchemaRefused as error:
-        return Finding(component, "machine", False, str(error), "no run starts before")
+        return Finding(component, "machine", False, str(error), "no run starts before this is fixed")
     pending = pending_publications(engine)
     if not pending:
         return Finding(component, "machine", True, f"schema {schema} shows the newest completed run")
     newest = pending[-1]
     detail = f"run {newest['pipeline_id']} is not yet published in schema {newest['schema']}: {newest['reason']}"
-    return Finding(component, "machine", None, detail, "every command, page, worker and relay try again")
+    return Finding(component, "machine", None, detail, "every command, page, worker and relay tries again")
 
 
 def _orphans(engine: Engine, settings: Settings) -> Finding:
     """Schemas and folders of runs that the tables do not know."""
     found = find_orphans(engine, settings)
-    stay = f"; {len(found.unproven)} more are not proven to be this database's" if found.unproven else ""
+    stay = f"; {len(found.unproven)} more may belong to another database" if found.unproven else ""
     if not found:
-        return Finding("orphans", "machine", True, f"no schema and no folder without its run{stay}")
+        return Finding("orphans", "machine", True, f"no schema and no folder without a run{stay}")
     named = ", ".join([*found.schemas, *(str(folder) for folder in found.folders)][:_NAMED])
     detail = f"{len(found.schemas)} schemas and {len(found.folders)} folders without a run: {named}{stay}"
-    return Finding("orphans", "machine", None, detail, "`workbench clean --orphans` lists them and asks")
+    return Finding(
+        "orphans", "machine", None, detail, "`workbench clean --orphans` lists them and asks for confirmation"
+    )
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
     """Print one row per component."""
-    table = Table("", "component", "kind", "what is known", "how to mend it", box=None, header_style="bold")
+    table = Table("", "component", "kind", "finding", "fix", box=None, header_style="bold")
     for finding in findings:
         mark, colour = _MARKS[finding.reachable]
         table.add_row(Text(mark, style=colour), finding.component, finding.kind, finding.detail, finding.mend)

@@ -1,6 +1,6 @@
-"""A terminal that is closed ends the command in it as SIGTERM does: cleanly, a run as cancelled.
+"""A closed terminal ends the command in it as SIGTERM does: cleanly, a run as cancelled.
 
-Whoever has SIGHUP ignored (`nohup`) lets the command go on.
+With SIGHUP ignored (`nohup`) the command continues.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _OUTPUTS = (1, 2)
 
 
 def end_when_terminal_closes() -> None:
-    """Turn the first SIGHUP into a SIGTERM; later ones, which shell and kernel send as well, say nothing new."""
+    """Turn the first SIGHUP into a SIGTERM; ignore later ones, which shell and kernel send as well."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
         return
@@ -22,7 +22,7 @@ def end_when_terminal_closes() -> None:
     ending = threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        _leave_closed(terminals)
+        _discard_output(terminals)
         if not ending.is_set():
             ending.set()
             os.kill(os.getpid(), signal.SIGTERM)
@@ -30,10 +30,10 @@ def end_when_terminal_closes() -> None:
     signal.signal(signal.SIGHUP, handle)
 
 
-def _leave_closed(terminals: list[int]) -> None:
-    """Send what is still written to a closed terminal nowhere: it would fail, and that would be told instead."""
+def _discard_output(terminals: list[int]) -> None:
+    """Discard further output to closed terminals: writing there fails, and would hide the command's own end."""
     for output in terminals:
         if not os.isatty(output):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, output)
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, output)
+            os.close(null)

@@ -1,4 +1,4 @@
-"""Keeps outputs out of the repository's notebooks when JupyterLab saves them; copies of a run keep theirs."""
+"""Removes outputs from the pipeline's notebooks when JupyterLab saves them; copies for a run keep theirs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def drop_outputs(model: dict[str, Any], path: str, contents_manager: Any, **_others: Any) -> None:
-    """Change what is about to be saved, in place, if it is one of our own notebooks (JupyterLab's hook before saving).
+    """Remove the outputs of a notebook in WORKBENCH_NOTEBOOKS before it is saved (JupyterLab's `pre_save_hook`).
 
-    What a person sees on the screen stays until the notebook is loaded again.
+    Outputs on the screen stay until the notebook is loaded again.
     """
     target = Path(contents_manager.root_dir, path.strip("/")).resolve()
     if model.get("type") != "notebook" or target.parent != Path(os.environ["WORKBENCH_NOTEBOOKS"]):
@@ -24,7 +24,7 @@ def drop_outputs(model: dict[str, Any], path: str, contents_manager: Any, **_oth
 
 
 def _kept(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return kernel and language; the version of Python that happened to be there is no part of a notebook."""
+    """Return kernel and language; the Python version of the last kernel is no part of a notebook."""
     kept = {name: metadata[name] for name in ("kernelspec", "language_info") if name in metadata}
     if "language_info" in kept:
         kept["language_info"] = {"name": kept["language_info"]["name"]}

@@ -1,7 +1,7 @@
 """JupyterLab as the workbench starts it: one folder with notebooks, runs and opened copies, on loopback, with a token.
 
-WORKBENCH_HOME/lab/notebooks   the repository's notebooks (saved without outputs)
-WORKBENCH_HOME/lab/runs        what the runs left behind: executed notebooks, reports, data
+WORKBENCH_HOME/lab/notebooks   the notebooks of WORKBENCH_NOTEBOOKS (saved without outputs)
+WORKBENCH_HOME/lab/runs        the files of the runs: executed notebooks, reports, data
 WORKBENCH_HOME/lab/opened      copies made by `workbench open`
 """
 
@@ -31,7 +31,7 @@ _ASSETS = Path(__file__).with_name("lab_assets")
 
 
 def lab_root(settings: Settings) -> Path:
-    """Make JupyterLab's folder and return it; doing so again changes nothing."""
+    """Return JupyterLab's folder, made if needed."""
     root = settings.home / "lab"
     private_folder(root / "opened")
     (settings.home / "runs").mkdir(exist_ok=True)
@@ -74,7 +74,7 @@ def _without(options: Sequence[str], more: Sequence[str]) -> list[str]:
 
 
 def lab_environment(settings: Settings) -> dict[str, str]:
-    """Return the environment of the server and its kernels: where the workbench is, and our defaults for the look."""
+    """Return the environment of the server and its kernels: the workbench's folders, our defaults for the interface."""
     return {
         **passed_on(os.environ),
         **settings.workbench_kernel_env,
@@ -88,13 +88,13 @@ def lab_environment(settings: Settings) -> dict[str, str]:
 
 
 def serve(settings: Settings, path: str = PANEL, more: Sequence[str] = ()) -> NoReturn:
-    """Become JupyterLab, so that a signal to this process is one to the server."""
+    """Replace this process by JupyterLab, so that signals reach the server."""
     command = lab_command(settings, path, more)
     os.execve(command[0], command, lab_environment(settings))
 
 
 def running_address(settings: Settings, path: str) -> str | None:
-    """Return the address of `path` on a JupyterLab of this workbench that is already running, with its token."""
+    """Return the address of `path` on a running JupyterLab of this workbench, with its token; None without one."""
     root = str(lab_root(settings))
     for server in list_running_servers():
         if server["root_dir"] == root:
@@ -116,11 +116,11 @@ def _workspaces(settings: Settings, path: str) -> Path:
 
 
 def _has_layout(layouts: WorkspacesManager) -> bool:
-    """Tell whether there is a layout of the workbench that can be read: JupyterLab writes it in place, unsynced."""
+    """Return whether a readable layout exists: JupyterLab writes it in place, unsynced."""
     try:
         return bool(layouts.load(WORKSPACE)["data"])
     except (ValueError, TypeError, LookupError) as error:
-        log.warning("JupyterLab's layout cannot be read (%s) and is made anew", type(error).__name__)
+        log.warning("JupyterLab's layout cannot be read (%s) and is created again", type(error).__name__)
         return False
 
 

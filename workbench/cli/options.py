@@ -1,4 +1,4 @@
-"""From the parameter models to options, and from what was typed to run parameters: checked before anything starts."""
+"""Command options from the parameter models, and checked run parameters from the options given."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def one_stage(text: str) -> str:
 
 
 def parameter_options(model: type[BaseModel]) -> list[inspect.Parameter]:
-    """Return one keyword parameter per field, as Typer reads them: all are texts, so that the model alone judges."""
+    """Return one keyword parameter per field, for Typer: all are texts, so that only the model checks them."""
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(name, field))
         for name, field in model.model_fields.items()

@@ -1,4 +1,4 @@
-"""What all commands share in writing: the `--json` option and its document, and text that no terminal obeys."""
+"""Output that all commands share: the `--json` option and its document, and text without control characters."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def print_json(document: Any) -> None:
 
 
 def write_in(*, encoding: str | None = None, errors: str | None = None) -> None:
-    """Set `encoding` or `errors` of stdout: JSON is UTF-8 in every locale, and no locale may end a command."""
+    """Set `encoding` or `errors` of stdout: JSON is UTF-8 in every locale, and no locale may make a command fail."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # closed, it is None
         sys.stdout.reconfigure(encoding=encoding, errors=errors)

@@ -193,7 +193,7 @@ def set_up_child(request: dict[str, Any]) -> None:
 
 
 def reseed() -> None:
-    """Seed the random generators of this process anew; Python's `random` does so by itself after a fork."""
+    """Seed the random generators of this process again; Python's `random` does so by itself after a fork."""
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
     if "faker.generator" in sys.modules:

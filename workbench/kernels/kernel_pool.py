@@ -1,4 +1,4 @@
-"""Warm kernels: forked from one process that has imported the heavy modules, instead of started anew.
+"""Warm kernels: forked from one process that has imported the heavy modules, instead of new interpreters.
 
     with warm_kernels() as kernels:                 # returns at once, imports go on in the background
         options = ExecutionOptions(kernels=kernels)

@@ -1,9 +1,9 @@
-"""Prefect's server as the workbench starts it: behind a gate that neither foreign web pages nor other users pass.
+"""Prefect's server as the workbench starts it: requests of foreign web pages and of other users are refused.
 
-Prefect answers every page that asks (its CORS setting allows all), takes bodies without a content type for JSON, and
-does not look at `Host`. So any page in a browser of this machine, and any other user of it, could have a worker run
-what they like. Here the address that was asked must be loopback's, who asks must be no page at all or one of that very
-address, and the connection must be our own user's.
+Prefect by itself answers every origin (its CORS setting allows all), reads bodies without a content type as JSON, and
+ignores `Host`. Any page in a browser of this machine, and any other user of it, could so have a worker run any code.
+Here the requested address must be of loopback, the request must come from a program or from a page of that very
+address, and the connection must be our own user's. docs/adr/0013 says why this is not Prefect's password.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 NAMES = "WORKBENCH_PREFECT_NAMES"  # further host:port by which programs reach it, comma between them
 _OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-_REFUSED = "requests that other pages or other users make are refused, and so are addresses that are not loopback's\n"
+_REFUSED = "requests from other pages or other users are refused, and so are addresses outside of loopback\n"
 
 
 def create_app() -> FastAPI:
-    """Return Prefect's application behind the gate."""
+    """Return Prefect's application behind the checks."""
     from prefect.server.api.server import create_app as create_prefect
 
     app = create_prefect()
@@ -38,7 +38,7 @@ def create_app() -> FastAPI:
 
 @dataclass(frozen=True)
 class OwnPagesOnly:
-    """Refuses what a foreign page or another user sends, reads or embeds, by HTTP and by websocket (403)."""
+    """Refuses requests and websockets of foreign pages and other users (403)."""
 
     app: ASGIApp
     names: frozenset[str]
@@ -53,7 +53,7 @@ class OwnPagesOnly:
 
 
 def is_own(headers: Headers, names: frozenset[str]) -> bool:
-    """Tell whether a request asks a loopback address (any port: tunnels) or name, and no foreign page has made it."""
+    """Return whether a request is for a loopback address (any port: tunnels) or name, and not from a foreign page."""
     hosts = headers.getlist("host")
     if len(hosts) != 1 or (_OWN_HOST.fullmatch(hosts[0]) is None and hosts[0].lower() not in names):
         return False
@@ -65,6 +65,6 @@ def is_own(headers: Headers, names: frozenset[str]) -> bool:
 
 
 def _is_same_server(asking: str, asked: str) -> bool:
-    """Tell whether a page of one address is the server's at the other: `localhost` and 127.0.0.1 are one machine."""
+    """Return whether two addresses are of the same server: `localhost` and 127.0.0.1 are one machine."""
     theirs, ours = _OWN_HOST.fullmatch(asking), _OWN_HOST.fullmatch(asked)
     return asking == asked or (theirs is not None and ours is not None and theirs[2] == ours[2])

@@ -44,10 +44,10 @@ def translated(error: Exception) -> WorkbenchError:
     reason = redacted(one_line(error))
     state = _sqlstate(error)
     if not state or state.startswith(_LOST):
-        return ServiceUnavailable(f"no connection to PostgreSQL: {reason}; `workbench doctor` tells more")
+        return ServiceUnavailable(f"no connection to PostgreSQL: {reason}; see `workbench doctor`")
     if state.startswith(_CONFLICTS):
         return ServiceUnavailable(f"PostgreSQL, in use by others, gave up a statement: {reason}")
-    return StatementFailed(f"PostgreSQL gave up a statement: {reason} (SQLSTATE {state}); its log tells more")
+    return StatementFailed(f"PostgreSQL gave up a statement: {reason} (SQLSTATE {state}); see its log")
 
 
 def _sqlstate(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""Who may do what: known addresses only, a token where one is set, and proof that a change was meant.
+"""Access to the page: known addresses only, a token where one is set, and a form token for each change.
 
-A foreign page in the same browser can send requests here, so the address that was asked (`Host`) and the page that
-asks (`Origin`, `Sec-Fetch-Site`) are checked before anything else, on pages, API and event streams alike.
+A foreign page in the same browser can send requests here, so the requested address (`Host`) and the requesting page
+(`Origin`, `Sec-Fetch-Site`) are checked before anything else, on pages, API and event streams alike.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _LOCK_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Access:
-    """What is checked about a request. `token` opens everything; sessions and form tokens are derived from it.
+    """What is checked about a request. `token` gives full access; sessions and form tokens are derived from it.
 
-    `only_ours`: nobody is asked for a token and nothing stands in front of the page, so other users of this machine
-    are kept out by whose connection it is.
+    `only_ours`: no token is set and no proxy is in front of the page, so connections of other users of this machine
+    are refused.
     """
 
     token: str
@@ -43,7 +43,7 @@ class Access:
 
     @classmethod
     def of(cls, settings: Settings) -> Access:
-        """Take the token from the settings, else make one that this home keeps (readable by its owner only)."""
+        """Take the token from the settings, else the one stored in this home, made if needed and private."""
         given = settings.workbench_web_token
         port = settings.workbench_web_port
         names = {f"{in_address(name)}:{port}" for name in (*_LOOPBACK, settings.workbench_web_host)}
@@ -53,20 +53,20 @@ class Access:
 
     @cached_property
     def cookie(self) -> str:
-        """Cookies do not tell ports apart, so their names do."""
+        """Return the cookie's name, which holds the port: browsers send cookies to every port of a host."""
         return f"workbench_{self.port}"
 
     def refusal(self, headers: Headers) -> str | None:
         """Return why a request with these headers is refused whatever it asks for, or None."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_name(hosts[0], "http"):
-            return "this address is not one of this page; see WORKBENCH_WEB_NAMES"
+            return "this is not an address of this page; see WORKBENCH_WEB_NAMES"
         origins = headers.getlist("origin")
         if any(not self._is_own(origin) for origin in origins):
-            return "requests that other pages make are refused"
+            return "requests from other pages are refused"
         foreign = headers.get("sec-fetch-site", "") == "cross-site"
         if foreign and headers.get("sec-fetch-mode") != "navigate":
-            return "requests that other pages make are refused"
+            return "requests from other pages are refused"
         return None
 
     def _is_own(self, origin: str) -> bool:
@@ -78,20 +78,20 @@ class Access:
         return name in self.names or (scheme == "http" and f"{name}:{_HTTP_PORT}" in self.names)
 
     def has_token(self, connection: HTTPConnection) -> bool:
-        """Tell whether the request carries the token as `Authorization: Bearer …`."""
+        """Return whether the request carries the token as `Authorization: Bearer …`."""
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self.is_token(given.strip())
 
     def is_token(self, given: str) -> bool:
-        """Compare in constant time; an empty token opens nothing."""
+        """Compare in constant time; an empty token is never right."""
         return bool(self.token) and hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
 
     def may_read(self, connection: HTTPConnection) -> bool:
-        """Tell whether the request may see anything at all."""
+        """Return whether the request may read."""
         return self.reading_is_free or self.session(connection) is not None or self.has_token(connection)
 
     def session(self, connection: HTTPConnection) -> str | None:
-        """Return the request's session if we have given it, else None."""
+        """Return the request's session if its signature is ours, else None."""
         value = connection.cookies.get(self.cookie, "")
         return value if hmac.compare_digest(self._signed(value.partition(".")[0]).encode(), value.encode()) else None
 
@@ -100,7 +100,7 @@ class Access:
         return self._signed(secrets.token_hex(_SESSION_BYTES))
 
     def form_token(self, session: str) -> str:
-        """Return what a form of this session has to send back: no foreign page can know it."""
+        """Return the token that a form of this session must send; foreign pages cannot know it."""
         return self._mac(f"form {session}")
 
     def is_form_token(self, connection: HTTPConnection, given: str) -> bool:
@@ -117,7 +117,7 @@ class Access:
 
 
 def kept_token(path: Path) -> str:
-    """Return the token in this file; makes both when there is none that can be read. Two that begin at once agree."""
+    """Return the token stored in this file, made if none can be read; processes that start together agree on one."""
     private_folder(path.parent)
     with file_locks.locked(path.with_name(f"{path.name}.lock"), file_locks.EXCLUSIVE, _LOCK_SECONDS):
         token = kept(path, _token)
@@ -128,7 +128,7 @@ def kept_token(path: Path) -> str:
 
 
 def _token(content: bytes) -> str:
-    """Return a token as a file holds it; one that nobody could type, such as the zeros of a power loss, is none."""
+    """Return the token in a file; raises `ValueError` for other content, such as the zeros of a power loss."""
     token = content.decode("ascii").strip()
     if len(token) < SHORTEST_TOKEN or not token.isprintable():
         raise ValueError(f"no token of {SHORTEST_TOKEN} characters or more")

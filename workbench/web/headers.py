@@ -1,4 +1,4 @@
-"""What every answer tells the browser: keep this to yourself, and let nobody else's page near it."""
+"""Security headers of every answer: no caching, no framing, no foreign scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Not no-referrer: with it browsers hide the origin of our own forms from us.
+    # Not no-referrer: with it browsers send `Origin: null` for our own forms.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -25,6 +25,6 @@ _HEADERS = {
 
 
 def protect(headers: MutableHeaders) -> None:
-    """Add the protecting headers to an answer's; those that it has already stay."""
+    """Add the security headers to an answer; headers that it sets itself stay."""
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""The first thing every request meets: is it ours to answer, may it read; and what every answer carries."""
+"""Checks each request before the application: address, origin, user, token; adds headers to each answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPEN = ("/static/", "/api/v1/health", "/login")
 
 @dataclass(frozen=True)
 class Gate:
-    """Refuses foreign hosts, origins and users (403) and readers without the token (401); gives browsers a session."""
+    """Refuses foreign hosts, origins and users (403) and requests without the token (401); gives browsers a session."""
 
     app: ASGIApp
     access: Access
@@ -37,34 +37,34 @@ class Gate:
         connection = HTTPConnection(scope)
         refusal = self.access.refusal(connection.headers)
         if self.access.only_ours and not is_ours(scope):
-            refusal = "this page is another user's; with WORKBENCH_WEB_TOKEN set they can let you in"
+            refusal = "this page belongs to another user, who can give access by WORKBENCH_WEB_TOKEN"
         if refusal is not None:
             await send_problem(scope, receive, _with_headers(send), 403, refusal)
             return
         token = connection.query_params.get("token")
         if token is not None and scope["method"] == "GET" and self.access.is_token(token):
-            await self._opened(connection)(scope, receive, _with_headers(send))
+            await self._login(connection)(scope, receive, _with_headers(send))
             return
         known = self.access.session(connection)
         path = scope["path"]
         if not path.startswith(_OPEN) and not self.access.may_read(connection):
-            await self._turned_away(scope, receive, send)
+            await self._ask_for_token(scope, receive, send)
             return
         is_new = known is None and self.access.reading_is_free and not path.startswith((API, "/static/"))
         session = known or (self.access.new_session() if is_new else "")
         scope["workbench.session"] = session
         await self.app(scope, receive, _with_headers(send, self._cookie(session) if is_new else None))
 
-    async def _turned_away(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _ask_for_token(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(API):
-            how = "this page wants its token: Authorization: Bearer …"
+            how = "sign in with the access token: Authorization: Bearer …"
             await send_problem(scope, receive, _with_headers(send, challenge=True), 401, how)
             return
         address = f"/login?{urlencode({'to': scope['path']})}"
         await RedirectResponse(address, 303)(scope, receive, _with_headers(send))
 
-    def _opened(self, connection: HTTPConnection) -> RedirectResponse:
-        """Turn a token in the address into a cookie, so that the address can be shown and kept."""
+    def _login(self, connection: HTTPConnection) -> RedirectResponse:
+        """Turn the token in the address into a cookie and redirect to the address without it."""
         rest = [(name, value) for name, value in parse_qsl(connection.url.query) if name != "token"]
         path = "/" + connection.scope["path"].lstrip("/\\")
         answer = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)
@@ -76,7 +76,7 @@ class Gate:
 
 
 def session_cookie(access: Access, session: str) -> str:
-    """Return the header that has a browser keep its session: not for scripts, nor for what other sites post."""
+    """Return a session's `Set-Cookie` header: hidden from scripts, not sent with posts of other sites."""
     return f"{access.cookie}={session}; Path=/; HttpOnly; SameSite=Lax"
 
 

@@ -1,4 +1,4 @@
-"""What the pages' forms do: each carries its session's token, and ends with a redirect."""
+"""The pages' forms: each must send its session's token, and is answered by a redirect."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ async def _sent(request: Request) -> dict[str, str]:
 Sent = Annotated[dict[str, str], Depends(_sent)]
 
 
-def _meant(request: Request, sent: Sent) -> dict[str, str]:
-    """Let a form through only with its session's token, and without it."""
+def _checked(request: Request, sent: Sent) -> dict[str, str]:
+    """Return the form without its token; raises 403 when the token is not the session's."""
     if not context_of(request).access.is_form_token(request, sent.get("form_token", "")):
-        raise HTTPException(403, "this form is too old, or was not sent from this page; load the page again")
+        raise HTTPException(403, "this form has expired, or was not sent from this page; load the page again")
     return {name: value for name, value in sent.items() if name != "form_token"}
 
 
-Form = Annotated[dict[str, str], Depends(_meant)]
+Form = Annotated[dict[str, str], Depends(_checked)]
 router = APIRouter(include_in_schema=False)
 
 
 @router.post("/runs")
 def trigger(request: Request, context: InContext, form: Form) -> Response:
-    """Start a run with the form's parameters, or tell at each field why not."""
+    """Start a run with the form's parameters, or show the reason at each refused field."""
     values = {name: value for name, value in form.items() if name not in _OWN}
     problems = refusals(values)
     if problems:
@@ -83,7 +83,7 @@ def resume(context: InContext, pipeline_id: RunId, form: Form) -> Response:
 
 @router.post("/runs/{pipeline_id}/stages/{stage}/open")
 def open_failure(request: Request, context: InContext, pipeline_id: RunId, stage: Stage, form: Form) -> Response:
-    """Lead to a copy of the stage's notebook in JupyterLab, or say how to open it."""
+    """Show the address of a copy of the stage's notebook in JupyterLab, or the command that opens it."""
     queries.run_row(context.engine, pipeline_id)
     if context.actions.open_failure is None:
         raise HTTPException(404, "this page does not open notebooks")
@@ -94,13 +94,13 @@ def open_failure(request: Request, context: InContext, pipeline_id: RunId, stage
 
 @router.get("/login")
 def login_form(request: Request, context: InContext, to: str = "/") -> Response:
-    """Ask for the token."""
+    """Show the sign-in form."""
     return context.render(request, "login.html", {"to": _own_path(to), "refused": False})
 
 
 @router.post("/login")
 async def login(request: Request, context: InContext, sent: Sent) -> Response:
-    """Give a session to whoever knows the token. The token itself is the proof that this was meant."""
+    """Give a session for the right token, which also stands for the form token."""
     to = _own_path(sent.get("to", "/"))
     if not context.access.is_token(sent.get("token", "").strip()):
         return await run_in_threadpool(context.render, request, "login.html", {"to": to, "refused": True}, 401)
@@ -110,12 +110,12 @@ async def login(request: Request, context: InContext, sent: Sent) -> Response:
 
 
 def _key(given: str, values: dict[str, str]) -> str | None:
-    """Return the key of these values sent by this form: a second click repeats it, changed values are another run."""
-    told = json.dumps([given, sorted(values.items())])
-    return hashlib.sha256(told.encode()).hexdigest() if given else None
+    """Return the key of these values sent by this form: a second click repeats it, changed values make another run."""
+    content = json.dumps([given, sorted(values.items())])
+    return hashlib.sha256(content.encode()).hexdigest() if given else None
 
 
 def _own_path(to: str) -> str:
-    """Return a path of this page, never an address elsewhere."""
+    """Return `to` if it is a path of this page, else `/`: the login must not redirect elsewhere."""
     own = to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable()
     return to if own else "/"
