@@ -161,7 +161,7 @@ def _program(project: Path) -> list[str | Path]:
 
 
 def _has_mark(process: psutil.Process, mark: str) -> bool:
-    """Return what still runs; supervisors of services belong to no run and end with their service's last user."""
+    """Return whether a test's run has started the process; supervisors of services belong to no run."""
     try:
         if process.status() == psutil.STATUS_ZOMBIE or _SUPERVISOR in process.cmdline():
             return False

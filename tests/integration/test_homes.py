@@ -108,7 +108,7 @@ def test_a_copy_of_hard_links_is_refused_and_its_original_works_on(home: Path, t
 def test_a_cluster_that_is_missing_is_not_made_anew_without_a_word(home: Path) -> None:
     data = home / "services" / NAME / "data"
     data.rename(data.with_name("elsewhere"))
-    with pytest.raises(ServiceUnavailable, match=r"services/postgres/data is missing; bring it back"):
+    with pytest.raises(ServiceUnavailable, match=r"services/postgres/data is missing; restore it"):
         _run(home, "select 1")
     _stopped(home)
     assert not data.exists()
