@@ -1,11 +1,10 @@
-"""Where the `workbench` command begins: it makes its process independent of the shell, then runs `flows.bootstrap`.
+"""Where the `workbench` command begins: it makes its process independent of the shell, then runs `workbench.bootstrap`.
 
 Nothing is imported here that a variable such as PYTHONPATH could replace before it is out of the way.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import resource
 import sys
@@ -13,7 +12,6 @@ import sys
 from workbench.base.environment import is_read_at_start, passed_on, put_project_on_path
 from workbench.base.errors import WorkbenchError
 
-_COMMAND = "flows.bootstrap"  # by name: this package does not know the flows
 _OPEN_FILES = 65_536
 
 
@@ -28,11 +26,11 @@ def main() -> None:
     _widen_limits()
     put_project_on_path()
     try:
-        command = importlib.import_module(_COMMAND)
+        from workbench.bootstrap import main as run_command
     except WorkbenchError as error:  # of pipeline.toml
         print(f"workbench: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    command.main()
+    run_command()
 
 
 def open_closed_streams() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from flows.bootstrap import check_prefect
 from tests.faults.bench import until
 from tests.faults.roles import administer, ordinary_role
 from workbench.base.errors import InvalidSetting, ServiceUnavailable
 from workbench.base.settings import Settings
 from workbench.cli.doctor import check_page, diagnose
+from workbench.prefect.runner import check_prefect
 from workbench.run.resources import acquired
 from workbench.services import postgres, prefect_server, processes, spark
 from workbench.services.health_checks import Finding

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.flows import load_flow_from_entrypoint
 
 from flows.pipeline import pipeline
+from workbench.base.errors import InvalidPipeline
 from workbench.base.settings import PROJECT
 from workbench.prefect.api import DEPLOYMENT, WORK_POOL
-from workbench.prefect.deployment import ENTRYPOINT, deploy, form
+from workbench.prefect.deployment import deploy, form
+from workbench.prefect.flow_loader import entrypoint, load_flow
 from workbench.stage.run_parameters import RunParameters
 
 
@@ -18,7 +27,7 @@ def test_several_workers_that_come_at_once_make_one_deployment(client: SyncPrefe
     with ThreadPoolExecutor(max_workers=4) as workers:
         list(workers.map(lambda _: deploy(client, pipeline), range(4)))
     deployment = client.read_deployment_by_name(DEPLOYMENT)
-    assert (deployment.work_pool_name, deployment.entrypoint) == (WORK_POOL, ENTRYPOINT)
+    assert (deployment.work_pool_name, deployment.entrypoint) == (WORK_POOL, entrypoint())
     assert deployment.parameter_openapi_schema == form(pipeline)
     assert client.read_work_pool(WORK_POOL).type == "process"
 
@@ -34,9 +43,25 @@ def test_a_schedule_stays_when_a_worker_comes(client: SyncPrefectClient) -> None
 
 
 def test_the_entrypoint_is_where_the_flow_is() -> None:
-    path, name = ENTRYPOINT.split(":")
-    assert (PROJECT / path).samefile(str(pipeline.fn.__code__.co_filename))
+    path, name = entrypoint().split(":")
+    assert (PROJECT / path).samefile(str(inspect.getsourcefile(inspect.unwrap(pipeline.fn))))
     assert name == pipeline.fn.__name__
+
+
+def test_a_project_without_a_flow_of_its_own_gets_the_engines(tmp_path: Path) -> None:
+    flow = load_flow(tmp_path)
+    assert load_flow_from_entrypoint(entrypoint(tmp_path)) is flow
+    assert (flow.name, form(flow)) == (pipeline.name, form(pipeline))
+
+
+def test_a_flow_file_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "flows").mkdir()
+    file = tmp_path / "flows" / "pipeline.py"
+    for source, reason in (("1 / 0", "cannot be imported: ZeroDivisionError"), ("pipeline = print", "no Prefect flow")):
+        file.write_text(source)
+        with pytest.raises(InvalidPipeline, match=reason) as refusal:
+            load_flow(tmp_path)
+        assert str(refusal.value).startswith(f"{file}: ")
 
 
 def test_the_form_has_every_parameter_with_help_bounds_and_default() -> None:
@@ -46,3 +71,17 @@ def test_the_form_has_every_parameter_with_help_bounds_and_default() -> None:
         assert (fields[name]["default"], fields[name]["description"]) == (field.default, field.description)
     assert (fields["records"]["minimum"], fields["records"]["maximum"]) == (1, 100_000_000)
     assert fields["export_format"]["enum"] == ["json", "jsonl", "csv", "parquet"]
+
+
+@pytest.mark.promise("P22", "the shell's environment, the locale, the user and the path change nothing")
+def test_a_package_of_the_same_name_elsewhere_on_the_path_is_not_taken_for_the_projects_flow(tmp_path: Path) -> None:
+    for package in ("flows", "pipeline"):
+        (tmp_path / f"{package}.py").write_text("raise ImportError('of another project')\n")
+    program = "from workbench.prefect.flow_loader import load_flow; print(load_flow().name)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"pipeline\n"), done.stderr.decode()

@@ -144,7 +144,7 @@ def test_another_error_that_nobody_meant_keeps_its_traceback(monkeypatch: pytest
 
 
 def test_the_command_shows_its_help_without_a_database_library() -> None:
-    program = "import sys, flows.bootstrap; sys.exit('sqlalchemy' in sys.modules)"
+    program = "import sys, workbench.bootstrap; sys.exit('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.bootstrap import check_prefect
 from workbench.base.settings import Settings
 from workbench.cli.commands_manage import doctor
+from workbench.prefect.runner import check_prefect
 from workbench.services.health_checks import examine
 from workbench.services.processes import free_port
 

@@ -8,7 +8,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
@@ -27,9 +26,8 @@ from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.stage.run_parameters import RunParameters
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from workbench.cli.doctor import Check
+    from workbench.run.lifecycle import Following
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +35,6 @@ _INTERRUPTED = 130
 
 
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any parameter by its name")]
-
-
-Following = Callable[["Engine", str], AbstractContextManager[None]]
 
 
 class StartRun(Protocol):

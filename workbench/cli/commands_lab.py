@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import webbrowser
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.base.settings import load_settings
+from workbench.base.settings import Settings, load_settings
 from workbench.cli.commands_read import chosen_run, tracking
 from workbench.cli.options import one_stage
 from workbench.cli.output import Json, print_json
 from workbench.stage.pipeline import STAGE_NAMES, StageName
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="only print the address")]
 
@@ -64,3 +67,16 @@ def open_(
 def show_in_browser(address: str) -> None:
     """Open an address without its token: all users of the machine see command lines. A new browser asks for it."""
     webbrowser.open(address.partition("?")[0])
+
+
+def open_failed_stage(settings: Settings, engine: Engine, pipeline_id: str, stage: StageName) -> str | None:
+    """Make a copy of the stage's notebook to step through; returns where the running JupyterLab shows it, if one runs.
+
+    Its token is left out: a browser that may open notebooks has it already.
+    """
+    from workbench.cli.lab_server import lab_root, running_address
+    from workbench.run.debug_copy import open_copy
+
+    copy = open_copy(engine, pipeline_id, stage, lab_root(settings) / "opened")
+    address = running_address(settings, f"opened/{copy.name}")
+    return address.partition("?")[0] if address else None

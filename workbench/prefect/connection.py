@@ -11,10 +11,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from workbench.base.settings import Settings
+from workbench.prefect.flow_loader import load_flow
 from workbench.services import prefect
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 _QUIET = {
     "PREFECT_CLIENT_MAX_RETRIES": "1",  # it mirrors the run; waiting for it would only slow the run down
@@ -26,24 +30,24 @@ _QUIET = {
 
 
 @contextmanager
-def flow_in_background(settings: Settings) -> Iterator[Future[ModuleType]]:
+def flow_in_background(settings: Settings) -> Iterator[Future[Flow[..., Any]]]:
     """Reach or start Prefect and import the flow while the caller does other things: each takes seconds."""
     given_up = threading.Event()
     with ExitStack() as held, ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefect") as starter:
         try:
-            yield starter.submit(_load_flow, settings, held, given_up)
+            yield starter.submit(_reach_and_load, settings, held, given_up)
         finally:
             given_up.set()
 
 
-def _load_flow(settings: Settings, held: ExitStack, given_up: threading.Event) -> ModuleType:
+def _reach_and_load(settings: Settings, held: ExitStack, given_up: threading.Event) -> Flow[..., Any]:
     """Import the flow while Prefect's server starts; Prefect then reads its settings anew, for its address."""
     tell_prefect_where_it_lives(settings)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="flow") as importer:
-        flow_module = importer.submit(importlib.import_module, "flows.pipeline")
+        flow = importer.submit(load_flow)
         reach_prefect(settings, held, given_up=given_up)
     importlib.import_module("prefect.context").refresh_global_settings_context()
-    return flow_module.result()
+    return flow.result()
 
 
 def reach_prefect(

@@ -15,9 +15,9 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from workbench.prefect.api import DEPLOYMENT, WORK_POOL
+from workbench.prefect.flow_loader import entrypoint
 from workbench.stage.run_parameters import RunParameters
 
-ENTRYPOINT = "flows/pipeline.py:pipeline"
 _PIPELINE_ID = "a run that is recorded already; leave it empty to start a new one"
 
 
@@ -26,7 +26,7 @@ def deploy(client: SyncPrefectClient, flow: Flow[..., Any]) -> None:
     _make_work_pool(client)
     name = DEPLOYMENT.partition("/")[2]
     settings: dict[str, Any] = {
-        "entrypoint": ENTRYPOINT,
+        "entrypoint": entrypoint(),
         "work_pool_name": WORK_POOL,
         "description": flow.description,
         "parameter_openapi_schema": form(flow),

@@ -15,7 +15,7 @@ def with_fields_of(model: type[BaseModel]) -> Callable[[Function], Function]:
     """Show the model's fields as the function's keyword parameters, before its own; they arrive in its `**values`."""
 
     def decorate(function: Function) -> Function:
-        own = inspect.signature(function, eval_str=True).parameters.values()
+        own = inspect.signature(function, eval_str=True, follow_wrapped=False).parameters.values()
         named = [each.replace(kind=each.KEYWORD_ONLY) for each in own if each.kind is not each.VAR_KEYWORD]
         function.__signature__ = inspect.Signature([*_fields(model), *named])  # type: ignore[attr-defined]
         return function

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import stamina
+from sqlalchemy import Engine
 
 from workbench.base.errors import LeaseLost, RunCancelled, WorkbenchError
 from workbench.notebook.report_contents import renew_contents
@@ -30,6 +31,7 @@ from workbench.state.states import RunStatus, StageStatus
 log = logging.getLogger(__name__)
 RETRIES = 2
 RETRY_SECONDS = 2.0
+Following = Callable[[Engine, str], AbstractContextManager[None]]
 
 
 @contextmanager
@@ -81,7 +83,7 @@ def _send_figures(work: RunAtWork) -> None:
 def execute_with_retries(work: RunAtWork, stage: Stage) -> None:
     """Run a stage in this thread, and again, up to twice, when its end may be another next time."""
     attempts = stamina.retry_context(
-        on=may_end_otherwise, attempts=RETRIES + 1, timeout=None, wait_initial=RETRY_SECONDS, wait_jitter=RETRY_SECONDS
+        on=is_worth_retrying, attempts=RETRIES + 1, timeout=None, wait_initial=RETRY_SECONDS, wait_jitter=RETRY_SECONDS
     )
     for attempt in attempts:
         with attempt:
@@ -92,7 +94,7 @@ def _another_follows(attempt: int, name: str) -> bool:
     return attempt <= RETRIES and worth_retrying(name)
 
 
-def may_end_otherwise(error: Exception) -> bool:
+def is_worth_retrying(error: Exception) -> bool:
     """Tell whether a stage that ended with this error is worth another attempt."""
     return worth_retrying(exception_name(error))
 

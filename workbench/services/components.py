@@ -19,7 +19,7 @@ from workbench.services import parent_death, postgres, prefect, readiness, spark
 from workbench.services.log_files import open_log
 from workbench.services.service_file import has_supervisor, read_live_state
 
-_ENTRY = "flows.bootstrap"
+_ENTRY = "workbench.bootstrap"
 
 
 @dataclass

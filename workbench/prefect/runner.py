@@ -1,30 +1,31 @@
-"""Plugs the parts together: the terminal gets the flow handed in, so that nothing below imports upward."""
+"""What a process of the workbench does with Prefect: start and resume runs, work the queue, check the access.
+
+Prefect reads the environment when it is imported, so every function here reaches its server first and imports it then.
+"""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.base.error_text import one_line
 from workbench.base.errors import Refused, RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
 from workbench.base.settings import Settings
-from workbench.cli.commands import Following, create_cli
 from workbench.prefect.connection import flow_in_background, reach_prefect, tell_prefect_where_it_lives
+from workbench.prefect.flow_loader import load_flow
 from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import RunParameters
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from prefect import Flow
 
+    from workbench.run.lifecycle import Following
     from workbench.run.resources import Resources
     from workbench.state.lease import Watch
     from workbench.state.runs import OwnedRun
@@ -39,13 +40,8 @@ _WORKER = {
 }
 
 
-def main() -> None:
-    """Run the `workbench` command."""
-    create_cli(start_run, resume_run, work, serve_page, check_prefect)()
-
-
 def check_prefect(settings: Settings) -> None:
-    """Raise `ServiceUnavailable` when the Prefect that is up does not let us in."""
+    """Raise `ServiceUnavailable` when the Prefect that is up refuses our credentials."""
     tell_prefect_where_it_lives(settings)
     from workbench.prefect.api import check_access
 
@@ -62,15 +58,15 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
     from workbench.state.runs import Origin, create_run
 
     moment = datetime.now(UTC)
-    with flow_in_background(settings) as flow_module, acquired(settings) as resources:
+    with flow_in_background(settings) as flow, acquired(settings) as resources:
         fixed = on_former_clock(resources.engine, resources.code, parameters).started_at(moment)
         origin, lease = Origin(*_started_by()), settings.workbench_lease_seconds
         record = partial(create_run, resources.engine, fixed, origin, lease)
-        return _work(record, flow_module, resources, following)
+        return _work(record, flow, resources, following)
 
 
 def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Settings, following: Following) -> str:
-    """Go on with an ended run in this process, from its first stage that does not verify or from `from_stage`.
+    """Resume an ended run in this process, at its first stage whose result does not verify or at `from_stage`.
 
     Like `start_run`; raises `UnknownRun` and `ResumeRefused` before anything starts.
     """
@@ -85,16 +81,26 @@ def resume_run(pipeline_id: str, from_stage: StageName | None, settings: Setting
         look_after(engine, settings, once=True)
         check_resumable(engine, pipeline_id, from_stage)
         engine.dispose()
-        with flow_in_background(settings) as flow_module, acquired(settings) as resources:
+        with flow_in_background(settings) as flow, acquired(settings) as resources:
             lease = settings.workbench_lease_seconds
             record = partial(reopen_run, resources.engine, pipeline_id, lease, from_stage)
-            return _work(record, flow_module, resources, following)
+            return _work(record, flow, resources, following)
+
+
+def work_queue(settings: Settings, limit: int) -> None:
+    """Work the runs in Prefect's queue, up to `limit` at once, until a signal ends it."""
+    with ExitStack() as held:
+        reach_prefect(settings, held, full=True)
+        os.environ.update(_WORKER | {"WORKBENCH_HOME": str(settings.home)})
+        from workbench.prefect.worker import work
+
+        work(settings, limit, load_flow())
 
 
 def _work(
-    record: Callable[[], OwnedRun], flow_module: Future[ModuleType], resources: Resources, following: Following
+    record: Callable[[], OwnedRun], flow: Future[Flow[..., Any]], resources: Resources, following: Following
 ) -> str:
-    """Record a pending run and work it to its end, whatever that is; returns its id.
+    """Record a pending run and work it to its end, good or bad; returns its id.
 
     A signal cancels it from its first moment to its last. Raises `Refused` before it is recorded, never afterwards.
     """
@@ -112,13 +118,13 @@ def _work(
         stack.enter_context(following(run.engine, run.pipeline_id))
         stack.enter_context(held_until_claimed(run, watch))
         try:
-            _work_with_or_without_prefect(run, flow_module, resources, watch)
+            _work_with_or_without_prefect(run.pipeline_id, flow, resources, watch)
         except BaseException as error:
             cancelled = watch.stop.is_set() or not isinstance(error, Exception)
             _end_if_pending(run, cancelled, error)
             if cancelled and not isinstance(error, WorkbenchError):
                 raise RunCancelled(f"run {run.pipeline_id} was cancelled") from error
-            _tell_of_lost_database(run, error)
+            _raise_for_lost_database(run, error)
             if isinstance(error, Refused):
                 error.exit_code = 1  # the run is on record and has failed
             raise
@@ -126,30 +132,50 @@ def _work(
 
 
 def _work_with_or_without_prefect(
-    run: OwnedRun, flow_module: Future[ModuleType], resources: Resources, watch: Watch
+    pipeline_id: str, flow: Future[Flow[..., Any]], resources: Resources, watch: Watch
 ) -> None:
-    """Work the run as a flow of Prefect, and without Prefect when that is away (P10)."""
-    from workbench.prefect import without_prefect
+    """Work the run as a flow run of Prefect, and without Prefect when that is away (P10)."""
+    from workbench.state import queries
+    from workbench.state.states import RunStatus
 
     try:
-        flows = _loaded(flow_module, watch, run.pipeline_id)
+        loaded = _awaited(flow, pipeline_id, watch)
     except ServiceUnavailable as error:
         log.warning("Prefect is away, the run goes on without it", extra={"error_type": type(error).__name__})
-        without_prefect.work_alone(resources, run.pipeline_id, watch)
+        _work_alone(load_flow(), resources, pipeline_id, watch)
         return
-    importlib.import_module("workbench.prefect.reconciliation").mirror_once(resources.engine, resources.settings)
-    without_prefect.with_or_without_prefect(flows.work_here, resources, run.pipeline_id, watch)
+    from workbench.prefect.flow_run import work_in_prefect
+    from workbench.prefect.reconciliation import mirror_once
+
+    mirror_once(resources.engine, resources.settings)
+    try:
+        work_in_prefect(loaded, resources, pipeline_id, watch)
+    except WorkbenchError:
+        raise
+    except Exception as error:  # of Prefect alone, unless the run has ended badly or still runs
+        status = queries.run_row(resources.engine, pipeline_id)["status"]
+        if status not in (RunStatus.PENDING, RunStatus.COMPLETED):
+            raise
+        log.warning("Prefect is away", extra={"error_type": type(error).__name__, "run_status": status})
+        if status == RunStatus.PENDING:
+            _work_alone(loaded, resources, pipeline_id, watch)
 
 
-def _loaded(flow_module: Future[ModuleType], watch: Watch, pipeline_id: str) -> ModuleType:
-    while not flow_module.done():
+def _work_alone(flow: Flow[..., Any], resources: Resources, pipeline_id: str, watch: Watch) -> None:
+    from workbench.prefect.flow_run import work_without_prefect
+
+    work_without_prefect(flow, resources, pipeline_id, watch)
+
+
+def _awaited(flow: Future[Flow[..., Any]], pipeline_id: str, watch: Watch) -> Flow[..., Any]:
+    while not flow.done():
         if watch.stop.wait(_LOOK_SECONDS):
             raise RunCancelled(f"run {pipeline_id} was cancelled before it began")
-    return flow_module.result()
+    return flow.result()
 
 
 def _end_if_pending(run: OwnedRun, cancelled: bool, error: BaseException) -> None:
-    """End a run that nobody has claimed; who claimed it has ended it already."""
+    """End a run that was never claimed; a claimed one has been ended by its owner."""
     from sqlalchemy.exc import DBAPIError
 
     from workbench.run.stage_runner import error_record
@@ -164,59 +190,19 @@ def _end_if_pending(run: OwnedRun, cancelled: bool, error: BaseException) -> Non
         log.warning("the run's end is not recorded", extra={"error_type": type(lost).__name__})
 
 
-def _tell_of_lost_database(run: OwnedRun, error: BaseException) -> None:
-    """Raise what to tell instead of an error that says only that the database is gone."""
+def _raise_for_lost_database(run: OwnedRun, error: BaseException) -> None:
+    """Raise `ServiceUnavailable` in place of a driver's error about a database that is gone."""
     from sqlalchemy.exc import OperationalError
 
     if isinstance(error, OperationalError):
-        told = f"run {run.pipeline_id}: the database went away and did not come back: {one_line(error.orig or error)}"
-        raise ServiceUnavailable(f"{told}; the run counts as crashed once its lease is over") from error
+        reason = one_line(error.orig or error)
+        raise ServiceUnavailable(
+            f"run {run.pipeline_id}: the database went away and did not come back: {reason};"
+            " the run counts as crashed once its lease is over"
+        ) from error
 
 
 def _started_by() -> tuple[str, str | None]:
-    """Return who asked for the run, and the key by which they will look for it; what it starts does not inherit it."""
+    """Return who asked for the run, and the key by which it will be looked up; child processes do not inherit it."""
     trigger, _, key = os.environ.pop("WORKBENCH_STARTED_BY", "cli").partition(":")
     return trigger, key or None
-
-
-def work(settings: Settings, limit: int) -> None:
-    """Work what stands in Prefect's queue, up to `limit` pipelines at once, until a signal ends it."""
-    with ExitStack() as held:
-        reach_prefect(settings, held, full=True)
-        os.environ.update(_WORKER | {"WORKBENCH_HOME": str(settings.home)})
-        flow = importlib.import_module("flows.pipeline").pipeline
-        importlib.import_module("workbench.prefect.worker").work(settings, limit, flow)
-
-
-def serve_page(settings: Settings, on_ready: Callable[[str], None]) -> None:
-    """Serve the page until a signal. It reaches Prefect anew for every action, so that it outlives Prefect."""
-    tell_prefect_where_it_lives(settings)
-    from workbench.prefect.actions import actions_on
-    from workbench.services import postgres
-    from workbench.state import database
-    from workbench.web.server import serve
-
-    with postgres.held(settings) as url:
-        engine = database.connect(url)
-        actions = replace(actions_on(settings, engine), open_failure=partial(_opened, settings, engine))
-        try:
-            serve(settings, engine, actions, on_ready)
-        finally:
-            engine.dispose()
-
-
-def _opened(settings: Settings, engine: Engine, pipeline_id: str, stage: StageName) -> str | None:
-    """Make a copy of the stage's notebook to step through; returns where the running JupyterLab shows it, if one runs.
-
-    Its token is left out: who may step through notebooks has opened JupyterLab before.
-    """
-    from workbench.cli.lab_server import lab_root, running_address
-    from workbench.run.debug_copy import open_copy
-
-    copy = open_copy(engine, settings, pipeline_id, stage, lab_root(settings) / "opened")
-    address = running_address(settings, f"opened/{copy.name}")
-    return address.partition("?")[0] if address else None
-
-
-if __name__ == "__main__":
-    main()
