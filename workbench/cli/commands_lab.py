@@ -77,6 +77,6 @@ def open_failed_stage(settings: Settings, engine: Engine, pipeline_id: str, stag
     from workbench.cli.lab_server import lab_root, running_address
     from workbench.run.debug_copy import open_copy
 
-    copy = open_copy(engine, pipeline_id, stage, lab_root(settings) / "opened")
+    copy = open_copy(engine, settings, pipeline_id, stage, lab_root(settings) / "opened")
     address = running_address(settings, f"opened/{copy.name}")
     return address.partition("?")[0] if address else None
