@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 import numpy as np
 import psycopg2
 import pytest
+from playwright.sync_api import expect
 from sqlalchemy import Engine
 
 from tests.web.browsing import chromium, needs_browser, tab
@@ -61,9 +62,11 @@ def heard(engine: Engine) -> Iterator[dict[tuple[str, int], float]]:
 
         thread = threading.Thread(target=listen)
         thread.start()
-        yield moments
-        ended.set()
-        thread.join()
+        try:
+            yield moments
+        finally:
+            ended.set()
+            thread.join()
 
 
 def worked(run: OwnedRun) -> dict[tuple[StageName, int], tuple[int, float]]:
@@ -98,8 +101,8 @@ def test_a_cells_end_on_the_screen(page: Page, worker: Worker) -> None:
                 opened.goto(f"{page.url}/runs/{run.pipeline_id}")
                 opened.evaluate(SCREEN)
                 told = worked(run)
-                opened.wait_for_function(f"Object.keys(window.ended).length === {len(told)}")
-                ended = opened.evaluate("window.ended")
+                expect(opened.locator(".cell.completed")).to_have_count(len(told))
+                ended = opened.evaluate("() => new Promise(done => requestAnimationFrame(() => done(window.ended)))")
             for (stage, cell), (sequence, moment) in told.items():
                 on_screen.append(ended[f"cell-{stage}-1-{cell}"] - moment * 1000)
                 floor.append((moments[run.pipeline_id, sequence] - moment) * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from workbench.base.settings import Settings
 from workbench.cli.live_table import Follower
 from workbench.data.dbt_runner import _NodeCounter
 from workbench.jupyter.panel_view import run_html
-from workbench.jupyter.run_watcher import Sight
+from workbench.state.run_snapshot import RunSnapshot
 from workbench.web.rendering import templates
 from workbench.web.run_view import StageView
 
@@ -31,6 +32,12 @@ def document(progress: dict[str, Any]) -> dict[str, Any]:
     return known | {"seconds": None, "error": None, "stages": [stage(progress)]}
 
 
+def snapshot(progress: dict[str, Any]) -> RunSnapshot:
+    now = datetime(2026, 11, 23, 8, 30, 12, tzinfo=UTC)
+    row = {"status": "running", "started_at": now, "seconds_before": 0}
+    return RunSnapshot(row, [stage(progress) | {"started_at": now}], document(progress), now)
+
+
 def test_dbt_counts_its_models_and_tests() -> None:
     told: list[tuple[Any, ...]] = []
     counter = _NodeCounter(lambda *progress: told.append(progress))
@@ -42,12 +49,12 @@ def test_dbt_counts_its_models_and_tests() -> None:
 @pytest.mark.parametrize(("progress", "shown"), [(BUILDING, "12 models and tests"), (LOADING, "400")])
 def test_a_terminal_and_the_panel_name_the_unit(settings: Settings, progress: dict[str, Any], shown: str) -> None:
     follower = Follower(settings, quiet=False)
-    follower.document = document(progress)
+    follower.run = snapshot(progress)
     console = Console(width=200)
     with console.capture() as captured:
         console.print(follower._picture())
     assert f" {shown} " in captured.get()
-    assert f">{shown}</td>" in run_html(Sight(document(progress)))
+    assert f">{shown}</td>" in run_html(snapshot(progress))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,8 @@ from workbench.base.redaction import redacted
 from workbench.base.settings import Settings
 from workbench.cli.text_tables import count_text, run_summary, seconds_text, show_on_terminal, status_text
 from workbench.stage.progress import RECORDS
-from workbench.state.run_document import done_of, run_document
+from workbench.state.run_document import done_of
+from workbench.state.run_snapshot import RunReader, RunSnapshot
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.25
@@ -38,8 +39,12 @@ class Follower:
         self._quiet = quiet
         self._ended = threading.Event()
         self._began = time.monotonic()
-        self._running_since: dict[str, float] = {}
-        self.document: dict[str, Any] | None = None
+        self.run: RunSnapshot | None = None
+
+    @property
+    def document(self) -> dict[str, Any] | None:
+        """The run's document as it was read last."""
+        return self.run.document if self.run else None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -76,37 +81,36 @@ class Follower:
         return one_terminal and told.get("message") == redacted(str(error))
 
     def _look_until_ended(self, engine: Engine, pipeline_id: str) -> None:
-        """Look again and again. A database that stays away ends only the looking: who works the run tells of it."""
-        ended = False
+        """Read again and again. A database that stays away ends only this: the run's owner reports the outage."""
+        reader, ended = RunReader(self._settings, pipeline_id), False
         try:
             while not ended:
                 ended = self._ended.wait(_LOOK_SECONDS)
-                self.document = run_document(engine, self._settings, pipeline_id)
+                self.run = reader.read(engine)
         except (DBAPIError, WorkbenchError) as error:
             log.info("run no longer followed", extra={"error_type": type(error).__name__})
 
     def _picture(self) -> RenderableType:
-        document, elapsed = self.document, f"  {time.monotonic() - self._began:,.0f} s"
-        if document is None:
+        run, elapsed = self.run, f"  {time.monotonic() - self._began:,.0f} s"
+        if run is None:
             return Text.assemble("Starting PostgreSQL, Spark and Prefect", elapsed)
         table = Table(box=None, header_style="bold", pad_edge=False)
         for heading in ("stage", "status", "cell", "records", "", "time"):
             table.add_column(heading, justify="right" if heading in {"cell", "records", "time"} else "left")
-        for stage in document["stages"]:
-            table.add_row(*self._row(stage))
-        waiting = [Text(_WAITING, style="bright_black")] if document["status"] == "pending" else []
-        return Group(Text.assemble("Run ", (document["pipeline_id"], "bold"), elapsed), *waiting, table)
+        for stage in run.document["stages"]:
+            table.add_row(*_row(stage, run.stage_seconds(stage["name"])))
+        waiting = [Text(_WAITING, style="bright_black")] if run.document["status"] == "pending" else []
+        return Group(Text.assemble("Run ", (run.document["pipeline_id"], "bold"), elapsed), *waiting, table)
 
-    def _row(self, stage: dict[str, Any]) -> list[RenderableType]:
-        name, progress, running = stage["name"], stage["progress"], stage["status"] == "running"
-        if running:
-            self._running_since.setdefault(name, time.monotonic())
-        seconds = time.monotonic() - self._running_since[name] if running else stage["seconds"]
-        cell = f"{progress['cell']}/{progress['cells']}" if running and "cells" in progress else ""
-        records = done_of(progress) if running else max(stage["counts"].values(), default=None)
-        unit = progress.get("unit", RECORDS) if running else RECORDS
-        counted = f"{count_text(records)}{'' if unit == RECORDS else f' {unit}'}" if records else ""
-        total = progress.get("total") or 1
-        bar: RenderableType = ProgressBar(total=total, completed=records or 0, width=24) if running else ""
-        time_text = seconds_text(seconds) if seconds is not None else ""
-        return [name, status_text(stage["status"]), cell, counted, bar, time_text]
+
+def _row(stage: Mapping[str, Any], running_seconds: float | None) -> list[RenderableType]:
+    name, progress, running = stage["name"], stage["progress"], stage["status"] == "running"
+    seconds = running_seconds if running else stage["seconds"]
+    cell = f"{progress['cell']}/{progress['cells']}" if running and "cells" in progress else ""
+    records = done_of(progress) if running else max(stage["counts"].values(), default=None)
+    unit = progress.get("unit", RECORDS) if running else RECORDS
+    counted = f"{count_text(records)}{'' if unit == RECORDS else f' {unit}'}" if records else ""
+    total = progress.get("total") or 1
+    bar: RenderableType = ProgressBar(total=total, completed=records or 0, width=24) if running else ""
+    time_text = seconds_text(seconds) if seconds is not None else ""
+    return [name, status_text(stage["status"]), cell, counted, bar, time_text]

@@ -15,9 +15,8 @@ import ipywidgets as widgets
 
 from workbench.base.settings import Settings, load_settings
 from workbench.jupyter import panel_view, run_launcher
-from workbench.jupyter.panel_run import RunView
+from workbench.jupyter.panel_run import RunDisplay
 from workbench.jupyter.run_launcher import Launch
-from workbench.jupyter.run_watcher import Sight
 from workbench.jupyter.widgets import run_form
 from workbench.services import postgres
 from workbench.stage.pipeline import PIPELINE
@@ -25,6 +24,7 @@ from workbench.stage.run_parameters import RunParameters
 from workbench.state import database, queries
 from workbench.state.lease import request_cancel
 from workbench.state.run_estimate import estimate, past_runs
+from workbench.state.run_snapshot import RunSnapshot
 from workbench.state.states import TERMINAL, RunStatus
 
 _HISTORY = 10
@@ -60,7 +60,7 @@ class Panel:
         self.resume = _button("Resume", "step-forward", "info", self._resume)
         self.chooser = widgets.Dropdown(description="Look at run", style={"description_width": "initial"})
         self.chooser.layout.width = "34em"
-        self.view = RunView(self._engine, settings, self._seen)
+        self.view = RunDisplay(self._engine, settings, self._seen)
         self.chooser.observe(self._chosen, names="value")
         self.form.on_change(self._judge)
         self.widget = self._arranged()
@@ -155,17 +155,17 @@ class Panel:
         if change["new"]:
             self.view.watch(change["new"])
 
-    def _seen(self, sight: Sight) -> None:
+    def _seen(self, run: RunSnapshot) -> None:
         """Offer what can be done with the run as it is now (in the watcher's thread)."""
         if self._starting:
             return
-        if sight.document["status"] != self._status:
-            self._status = sight.document["status"]
+        if run.document["status"] != self._status:
+            self._status = run.document["status"]
             self._past = past_runs(self._engine)
             self.history.value = panel_view.history_html(queries.key_figures(self._engine, _HISTORY))
             self._judge()
-        self.cancel.disabled = sight.ended
-        self.resume.disabled = not sight.ended or sight.document["status"] == RunStatus.COMPLETED
+        self.cancel.disabled = run.ended
+        self.resume.disabled = not run.ended or run.document["status"] == RunStatus.COMPLETED
 
 
 def _button(words: str, icon: str, style: str, action: Callable[[], None]) -> widgets.Button:

@@ -13,20 +13,21 @@ from sqlalchemy import Engine
 
 from workbench.base.settings import Settings
 from workbench.jupyter import panel_view
-from workbench.jupyter.run_watcher import Sight, Watcher
+from workbench.jupyter.run_watcher import RunWatcher
+from workbench.state.run_snapshot import RunSnapshot
 
 _TAIL_BYTES = 256 * 1024
 _NOT_SHOWN = {"timestamp", "status", "logger", "message", "pipeline_id", "stage", "error.stack"}
 
 
-class RunView:
-    """Shows one run at a time; `on_look` is told of every look at it, in the watcher's thread."""
+class RunDisplay:
+    """Shows one run at a time; `on_read` is called with each snapshot of it, in the watcher's thread."""
 
-    def __init__(self, engine: Engine, settings: Settings, on_look: Callable[[Sight], None]) -> None:
+    def __init__(self, engine: Engine, settings: Settings, on_read: Callable[[RunSnapshot], None]) -> None:
         self._engine = engine
         self._settings = settings
-        self._on_look = on_look
-        self._watcher: Watcher | None = None
+        self._on_read = on_read
+        self._watcher: RunWatcher | None = None
         self.run, self.files, self.log = (widgets.HTML() for _ in range(3))
         log = widgets.Accordion([self.log], titles=("Last lines of the log",))
         self.widget = widgets.VBox([self.run, self.files, log])
@@ -39,8 +40,8 @@ class RunView:
     def watch(self, pipeline_id: str) -> None:
         """Show this run from now on, and nothing more of the one before."""
         self.stop()
-        self._watcher = Watcher(self._engine, self._settings, pipeline_id, self._show)
-        self._watcher.follow()
+        self._watcher = RunWatcher(self._engine, self._settings, pipeline_id, self._show)
+        self._watcher.start()
 
     def say(self, text: str, *, alert: bool = False) -> None:
         """Show a sentence in place of a run."""
@@ -54,18 +55,18 @@ class RunView:
             self._watcher.stop()
             self._watcher = None
 
-    def _show(self, sight: Sight) -> None:
-        pipeline_id = sight.document["pipeline_id"]
+    def _show(self, run: RunSnapshot) -> None:
+        pipeline_id = run.document["pipeline_id"]
         lines = "\n".join(last_lines(self._settings.home / "logs" / "workbench.log", pipeline_id))
         shown = {
-            self.run: panel_view.run_html(sight),
+            self.run: panel_view.run_html(run),
             self.files: panel_view.files_html(self._settings, pipeline_id),
             self.log: f"<pre>{html.escape(lines) or 'nothing yet'}</pre>",
         }
         for widget, value in shown.items():
             if widget.value != value:
                 widget.value = value
-        self._on_look(sight)
+        self._on_read(run)
 
 
 def last_lines(log: Path, pipeline_id: str, count: int = 12) -> list[str]:

@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from workbench.base.settings import Settings
-from workbench.jupyter.run_watcher import Sight
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.progress import RECORDS
+from workbench.state.cell_states import RUNNING, CellState
 from workbench.state.run_document import done_of
 from workbench.state.run_estimate import Estimate
+from workbench.state.run_snapshot import RunSnapshot
 
 _COLOURS = {
     "completed": "var(--jp-success-color0, #1a7f37)",
@@ -27,6 +28,7 @@ _COLOURS = {
 _QUIET = "var(--jp-ui-font-color2, #616161)"
 _NUMBER = 'style="text-align:right;font-variant-numeric:tabular-nums;padding:2px 12px 2px 0"'
 _WORD = 'style="text-align:left;padding:2px 12px 2px 0"'
+_STRIPS = ("running", "failed", "crashed", "cancelled")
 LAB = "WORKBENCH_LAB"
 
 
@@ -73,30 +75,30 @@ def badge(status: str, interactive: bool = False) -> str:
     return f'<b style="color:{_COLOURS.get(status, _QUIET)}">{html.escape(status)}</b>{hand}'
 
 
-def run_html(sight: Sight) -> str:
+def run_html(run: RunSnapshot) -> str:
     """Return one run: headline, its five stages with cells, records and seconds, what went wrong, conservation."""
-    document = sight.document
+    document = run.document
     seconds = seconds_text(document["seconds"]) if document["seconds"] is not None else ""
     status = run_badge(document["status"], document["trigger"])
     origin = f", a copy of run <code>{document['derived_from']}</code>" if document["derived_from"] else ""
     head = f"<div>Run <code>{document['pipeline_id']}</code> {status} {seconds}{origin}</div>"
-    rows = "".join(_stage_row(stage, sight) for stage in document["stages"])
+    rows = "".join(_stage_row(stage, run) for stage in document["stages"])
     names = ("stage", "status", "cell", "progress", "records", "time")
     heads = "".join(
         f"<th {_WORD if name in ('stage', 'status', 'progress') else _NUMBER}>{name}</th>" for name in names
     )
     table = f'<table class="workbench-stages"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-    return head + table + _strips(sight) + _trouble(document) + _conservation(document)
+    return head + table + _strips(run) + _trouble(document) + _conservation(document)
 
 
-def _stage_row(stage: Mapping[str, Any], sight: Sight) -> str:
+def _stage_row(stage: Mapping[str, Any], run: RunSnapshot) -> str:
     name, running, progress = stage["name"], stage["status"] == "running", stage["progress"]
     done, total = _done(stage)
     records = done_of(progress) if running else max(stage["counts"].values(), default=None)
     unit = f" {html.escape(progress['unit'])}" if running and progress.get("unit", RECORDS) != RECORDS else ""
     cell = f"{progress['cell']}/{progress['cells']}" if running and "cells" in progress else ""
     bar = f'<progress max="{total or 1}" value="{done}" style="width:12em" aria-label="{name}"></progress>'
-    seconds = sight.running_seconds.get(name) if running else stage["seconds"]
+    seconds = run.stage_seconds(name) if running else stage["seconds"]
     cells = [
         (_WORD, name),
         (_WORD, badge(stage["status"], bool(stage.get("interactive")))),
@@ -120,22 +122,21 @@ def _done(stage: Mapping[str, Any]) -> tuple[float, float]:
     return progress["cell"] - 1 + min(part, 1), progress["cells"]
 
 
-def _strips(sight: Sight) -> str:
+def _strips(run: RunSnapshot) -> str:
     """Return the cells of the stages that run or went wrong, with seconds; a cell's source shows on pointing at it."""
-    shown = [
-        stage["name"] for stage in sight.document["stages"] if stage["status"] in ("running", "failed", "cancelled")
-    ]
-    return "".join(_strip(name, sight.cells[name].values()) for name in shown if sight.cells.get(name))
+    shown = [stage["name"] for stage in run.document["stages"] if stage["status"] in _STRIPS]
+    cells = {name: run.cells_of(name) for name in shown}
+    return "".join(_strip(name, each) for name, each in cells.items() if each)
 
 
-def _strip(stage: str, cells: Iterable[Mapping[str, Any]]) -> str:
+def _strip(stage: str, cells: Iterable[CellState]) -> str:
     pieces = []
     for cell in cells:
-        state = "failed" if cell["failed"] else "running" if cell["seconds"] is None else "completed"
-        time = "…" if state == "running" else "✗" if state == "failed" else f"{cell['seconds']:.1f} s"
-        title = html.escape(str(cell.get("source", "")))
-        style = f"color:{_COLOURS[state]};border:1px solid;border-radius:4px;padding:0 5px;margin-right:4px"
-        pieces.append(f'<span title="{title}" style="{style}">{cell["cell"]} · {time}</span>')
+        time = f"{cell.seconds:.1f} s" if cell.seconds is not None else "…" if cell.status == RUNNING else "✗"
+        title = html.escape(cell.source)
+        colour = _COLOURS.get(cell.status, _QUIET)
+        style = f"color:{colour};border:1px solid;border-radius:4px;padding:0 5px;margin-right:4px"
+        pieces.append(f'<span title="{title}" style="{style}">{cell.number} · {time}</span>')
     return f'<div style="margin:4px 0">cells of {stage}: {"".join(pieces)}</div>'
 
 

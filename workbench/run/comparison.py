@@ -16,6 +16,7 @@ from workbench.run.drift import Shift, cramers_v, shifts_between
 from workbench.stage.artefacts import RunFolder, schema_of
 from workbench.stage.pipeline import PIPELINE, STAGE_NAMES, Compared, StageName
 from workbench.state import queries
+from workbench.state.cell_states import COMPLETED, cell_states
 from workbench.state.run_document import run_document
 from workbench.state.states import STAGE_DONE
 
@@ -91,18 +92,17 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], leave_out: Iterable[s
 
 def _cell_seconds(engine: Engine, pipeline_id: str) -> dict[str, float | None]:
     """Return seconds by `stage, cell n: source`, of each stage's latest attempt."""
-    heads: dict[tuple[str, int], str] = {}
-    seconds: dict[str, float | None] = {}
-    for event in queries.events_after(engine, pipeline_id):
-        stage = event.stage or ""
-        if event.type == "stage.started":
-            seconds = {name: value for name, value in seconds.items() if not name.startswith(f"{stage}, ")}
-        elif event.type == "cell.started":
-            heads[stage, event.data["cell"]] = event.data["source"].splitlines()[0][:60]
-        elif event.type == "cell.completed":
-            number = event.data["cell"]
-            seconds[f"{stage}, cell {number}: {heads.get((stage, number), '')}"] = event.data["seconds"]
-    return seconds
+    states = cell_states(queries.events_after(engine, pipeline_id))
+    return {
+        f"{stage}, cell {cell.number}: {_head_of(cell.source)}": cell.seconds
+        for stage, cells in states.stages.items()
+        for cell in cells.values()
+        if cell.status == COMPLETED
+    }
+
+
+def _head_of(source: str) -> str:
+    return "".join(source.splitlines()[:1])[:60]
 
 
 def _model_seconds(manifests: Mapping[str, Row]) -> dict[str, float | None]:

@@ -19,19 +19,14 @@ from workbench.notebook.results import CellStatus
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import StageName
 from workbench.state import queries
+from workbench.state.cell_states import RUNNING, cell_states
 from workbench.state.crash_detection import CRASH, reap, reap_patiently
-from workbench.state.events import EventType
-from workbench.state.models import PipelineEvent, PipelineStage
+from workbench.state.models import PipelineStage
 from workbench.state.states import StageStatus
 
 log = logging.getLogger(__name__)
 _SETTLED = ".settled"
 _LEFT_BEHIND = (".*.partial", ".processed.*")
-_ENDS = {
-    EventType.CELL_STARTED: CellStatus.KILLED,
-    EventType.CELL_COMPLETED: CellStatus.COMPLETED,
-    EventType.CELL_FAILED: CellStatus.FAILED,
-}
 
 
 def look_after(engine: Engine, settings: Settings, *, once: bool = False) -> list[str]:
@@ -63,7 +58,7 @@ def _settle(engine: Engine, folder: RunFolder, stage: StageName, attempt: int) -
     here = folder.stage(stage)
     try:
         _remove_leftovers(here)
-        _amend(notebook_of(here, attempt), _told_cells(engine, folder.pipeline_id, stage))
+        _amend(notebook_of(here, attempt), _cells(engine, folder.pipeline_id, stage))
         _marker(here, attempt).touch()
     except OSError as error:
         log.warning("crashed stage not settled", extra={"stage": stage, "error_type": type(error).__name__})
@@ -95,16 +90,10 @@ def _remove_leftovers(here: Path) -> None:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def _told_cells(engine: Engine, pipeline_id: str, stage: StageName) -> dict[int, CellStatus]:
-    """Return what the events of the stage's last attempt say of its cells, by number."""
-    cells: dict[int, CellStatus] = {}
-    for event in queries.events_after(engine, pipeline_id):
-        if event.stage == stage and event.type == EventType.STAGE_STARTED:
-            cells = {}
-        elif event.stage == stage and EventType(event.type) in _ENDS:
-            cells[event.data["cell"]] = _end_of(event)
-    return cells
-
-
-def _end_of(event: PipelineEvent) -> CellStatus:
-    return CellStatus(event.data.get("status", _ENDS[EventType(event.type)]))
+def _cells(engine: Engine, pipeline_id: str, stage: StageName) -> dict[int, CellStatus]:
+    """Return the status of each cell of the stage's last attempt; a cell that had only started was killed."""
+    cells = cell_states(queries.events_after(engine, pipeline_id)).stages.get(stage, {})
+    return {
+        number: CellStatus.KILLED if cell.status == RUNNING else CellStatus(cell.status)
+        for number, cell in cells.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, RowMapping, case, func, select, text
@@ -124,12 +125,20 @@ def key_figures_of(engine: Engine, pipeline_id: str) -> Row:
 
 
 @patient
-def events_after(engine: Engine, pipeline_id: str, sequence: int = 0) -> list[PipelineEvent]:
-    """Return the run's events with a higher sequence number, in order."""
+def events_after(engine: Engine, pipeline_id: str, sequence: int = 0, limit: int | None = None) -> list[PipelineEvent]:
+    """Return the run's events with a higher sequence number, in order; `limit` of them at most."""
     table = PipelineEvent.__table__.c
     query = select(PipelineEvent.__table__).where(table.pipeline_id == pipeline_id, table.sequence > sequence)
+    query = query.order_by(table.sequence).limit(limit)
     with engine.connect() as connection:
-        return [PipelineEvent(**row) for row in connection.execute(query.order_by(table.sequence)).mappings()]
+        return [PipelineEvent(**row) for row in connection.execute(query).mappings()]
+
+
+@patient
+def database_time(engine: Engine) -> datetime:
+    """Return the time by the database's clock, which also sets when runs and stages start."""
+    with engine.connect() as connection:
+        return connection.execute(select(func.clock_timestamp())).scalar_one()
 
 
 @patient

@@ -24,7 +24,14 @@ def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[s
     Raises `UnknownRun`. Keys are a contract: see docs/commands.md.
     """
     row, stages = queries.run_row(engine, pipeline_id), queries.stage_rows(engine, pipeline_id)
-    folder = RunFolder(settings.home, pipeline_id)
+    return document_of(engine, settings, row, stages)
+
+
+def document_of(
+    engine: Engine, settings: Settings, row: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the document of a run whose rows are read already."""
+    folder = RunFolder(settings.home, row["id"])
     return {
         "pipeline_id": row["id"],
         "status": row["status"],
@@ -38,7 +45,7 @@ def run_document(engine: Engine, settings: Settings, pipeline_id: str) -> dict[s
         "stages": [_stage_document(stage) for stage in stages],
         "error": row["error"],
         "output_file": row["output_file"],
-        "publication": _publication_document(publication_of(engine, pipeline_id)),
+        "publication": _publication_document(publication_of(engine, row["id"])),
         "rejects_file": _rejects_file(folder, stages),
         "notebooks": _files(folder, "notebook*.ipynb"),
         "reports": _files(folder, "report*.html"),

@@ -117,8 +117,8 @@ async def run_events(
     await run_in_threadpool(queries.run_row, context.engine, pipeline_id)
     if wants_stream(request):
         return Stream(context.live.watch(EVENTS, pipeline_id, _number(last_event_id, after)))
-    rows = await run_in_threadpool(queries.events_after, context.engine, pipeline_id, after)
-    return JSONResponse({"events": [event_document(row) for row in rows[:_PAGE]]})
+    rows = await run_in_threadpool(queries.events_after, context.engine, pipeline_id, after, _PAGE)
+    return JSONResponse({"events": [event_document(row) for row in rows]})
 
 
 def _number(last_event_id: str | None, after: int) -> int:

@@ -34,7 +34,7 @@ _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 def create_app(settings: Settings, engine: Engine, actions: Actions) -> FastAPI:
     """Return the page and its API. The live stream runs while the application's lifespan lasts."""
     environment = templates()
-    make_topic = topic_maker(lambda own, pipeline_id: run_parts(environment, own, settings, actions, pipeline_id))
+    make_topic = topic_maker(settings, lambda run: run_parts(environment, settings, actions, run))
     live = Live(engine.url, make_topic, lambda _own: _look_after(engine, settings))
     context = Context(settings, engine, actions, Access.of(settings), live, environment)
     app = FastAPI(

@@ -13,13 +13,15 @@ from sqlalchemy import Engine
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from workbench.base.errors import UnknownRun
+from workbench.base.settings import Settings
 from workbench.state import queries
 from workbench.state.events import event_document
+from workbench.state.run_snapshot import RunReader, RunSnapshot
 from workbench.state.states import StageStatus
 from workbench.web.broadcaster import Topic, Watcher
 
 EVENTS, PAGE = "events", "page"
-Render = Callable[[Engine, str], Mapping[str, str]]
+Render = Callable[[RunSnapshot], Mapping[str, str]]
 _PING_SECONDS = 15
 _SEND_SECONDS = 30.0
 _RETRY = b"retry: 1000\r\n\r\n"
@@ -67,7 +69,7 @@ class EventTopic:
 class PageTopic:
     """The page's parts as HTML, by the id of their element; rendered once for all who watch the run."""
 
-    pipeline_id: str
+    reader: RunReader
     render: Render
     watchers: list[Watcher] = field(default_factory=list)
     _shown: Mapping[str, str] = field(default_factory=dict)
@@ -80,18 +82,20 @@ class PageTopic:
         self._tell_changes(engine, self.watchers)
 
     def _tell_changes(self, engine: Engine, watchers: list[Watcher]) -> None:
-        parts = self.render(engine, self.pipeline_id)
+        parts = self.render(self.reader.read(engine))
         changed = {name: part for name, part in parts.items() if self._shown.get(name) != part}
         self._shown = parts
         for watcher in watchers if changed else ():
             watcher.tell(_parts(changed))
 
 
-def topic_maker(render: Render) -> Callable[[str, str], Topic]:
+def topic_maker(settings: Settings, render: Render) -> Callable[[str, str], Topic]:
     """Return what makes a topic of a kind about a run."""
 
     def make(kind: str, pipeline_id: str) -> Topic:
-        return PageTopic(pipeline_id, render) if kind == PAGE else EventTopic(pipeline_id)
+        if kind == PAGE:
+            return PageTopic(RunReader(settings, pipeline_id), render)
+        return EventTopic(pipeline_id)
 
     return make
 

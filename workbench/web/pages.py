@@ -16,6 +16,7 @@ from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import StageName, stage_named
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
+from workbench.state.run_snapshot import read_run
 from workbench.state.states import RunStatus
 from workbench.web import run_files
 from workbench.web.api import compared
@@ -89,7 +90,7 @@ def _charts(rows: list[dict[str, Any]]) -> list[tuple[Any, str]]:
 @router.get("/runs/{pipeline_id}")
 def run(request: Request, context: InContext, pipeline_id: RunId) -> HTMLResponse:
     """Show a run as it is now; the page's script keeps it so."""
-    view = run_view(context.engine, context.settings, pipeline_id)
+    view = run_view(context.settings, read_run(context.engine, context.settings, pipeline_id))
     others = [row for row in queries.key_figures(context.engine, 50) if row["pipeline_id"] != pipeline_id]
     return context.render(request, "run.html", {"run": view, "others": others})
 

@@ -12,10 +12,10 @@ import plotly
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.graph_objects import Figure
-from sqlalchemy import Engine
 
 from workbench.base.settings import Settings
 from workbench.stage.changed_files import changed_files_text
+from workbench.state.run_snapshot import RunSnapshot
 from workbench.web.dependencies import Actions
 from workbench.web.run_view import run_view
 
@@ -59,11 +59,9 @@ def templates() -> Environment:
     return environment
 
 
-def run_parts(
-    environment: Environment, engine: Engine, settings: Settings, actions: Actions, pipeline_id: str
-) -> Mapping[str, str]:
-    """Render the parts of a run's page that change, by the id of their element; raises `UnknownRun`."""
-    values = {"run": run_view(engine, settings, pipeline_id), "offers": actions}
+def run_parts(environment: Environment, settings: Settings, actions: Actions, run: RunSnapshot) -> Mapping[str, str]:
+    """Render the parts of a run's page that change, by the id of their element."""
+    values = {"run": run_view(settings, run), "offers": actions}
     return {name: environment.get_template(f"_run_{name}.html").render(values) for name in RUN_PARTS}
 
 

@@ -1,48 +1,31 @@
-"""A run as the page shows it: the document everybody shows, and its cells, files and log."""
+"""A run as its page shows it: the run's snapshot with the files it has left, stage by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
-
-from sqlalchemy import Engine
 
 from workbench.base.settings import Settings
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import stage_named
 from workbench.stage.run_parameters import STAGE_PARAMETERS
-from workbench.state import queries
-from workbench.state.events import EventType
+from workbench.state.cell_states import CellState
 from workbench.state.models import PipelineEvent
-from workbench.state.run_document import done_of, run_document
-from workbench.state.states import TERMINAL, RunStatus, StageStatus
+from workbench.state.run_document import done_of
+from workbench.state.run_snapshot import RunSnapshot
+from workbench.state.states import StageStatus
 from workbench.web.run_files import StageFiles, stage_files
-
-_CELL = "cell."
-_LOOKS = 3
-
-
-@dataclass
-class CellView:
-    """One cell of the latest attempt. `status` is as execution told it, running until then."""
-
-    number: int
-    head: str
-    status: str = "running"
-    seconds: float | None = None
-    message: str = ""
 
 
 @dataclass(frozen=True)
 class StageView:
-    """One stage: its row, its cells so far, and what it has left."""
+    """One stage: its document, its cells so far, and what it has left."""
 
     number: int
     title: str
     row: Mapping[str, Any]
-    cells: list[CellView]
+    cells: list[CellState]
     files: StageFiles
     running_seconds: float | None
 
@@ -59,13 +42,13 @@ class StageView:
 
     @property
     def is_open(self) -> bool:
-        """Whether a reader wants to see its cells without asking."""
+        """Whether its cells are unfolded at first."""
         return self.row["status"] in (StageStatus.RUNNING, StageStatus.FAILED, StageStatus.CRASHED)
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A whole run. `log` are the events that are not about cells; `sequence` is the number of the last event of all."""
+    """A whole run. `log` holds the events that are not about cells, `sequence` is the number of the last event."""
 
     document: Mapping[str, Any]
     stages: list[StageView]
@@ -78,40 +61,19 @@ class RunView:
     conservation: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-def run_view(engine: Engine, settings: Settings, pipeline_id: str) -> RunView:
-    """Return everything the run's page shows; raises `UnknownRun`.
-
-    What happens between its queries is another event: then it looks again, so that its parts tell of one moment.
-    """
-    for _ in range(_LOOKS - 1):
-        view = _look(engine, settings, pipeline_id)
-        if queries.run_row(engine, pipeline_id)["event_sequence"] == view.sequence:
-            return view
-    return _look(engine, settings, pipeline_id)
-
-
-def _look(engine: Engine, settings: Settings, pipeline_id: str) -> RunView:
-    # The row before the events: the page then shows at least what its sequence number says.
-    row = queries.run_row(engine, pipeline_id)
-    document = run_document(engine, settings, pipeline_id)
-    events = queries.events_after(engine, pipeline_id)
-    now = datetime.now(UTC)
-    cells = _cells(events)
-    stages = [
-        _stage_view(document["stages"][index], stage, cells.get(stage["name"], []), settings, now)
-        for index, stage in enumerate(queries.stage_rows(engine, pipeline_id))
-    ]
-    ended = RunStatus(document["status"]) in TERMINAL
+def run_view(settings: Settings, run: RunSnapshot) -> RunView:
+    """Return what the run's page shows."""
+    documents = run.document["stages"]
     return RunView(
-        document=document,
-        stages=stages,
-        log=[event for event in events if not event.type.startswith(_CELL)],
-        sequence=row["event_sequence"],
-        ended=ended,
-        cancelling=row["cancel_requested_at"] is not None and not ended,
-        running_seconds=None if ended or row["started_at"] is None else _worked(row, now),
-        parameters=_parameters(document["parameters"]),
-        conservation=[border for stage in document["stages"] for border in stage["conservation"]],
+        document=run.document,
+        stages=[_stage_view(settings, run, *each) for each in zip(documents, run.stages, strict=True)],
+        log=run.log,
+        sequence=run.row["event_sequence"],
+        ended=run.ended,
+        cancelling=run.row["cancel_requested_at"] is not None and not run.ended,
+        running_seconds=run.running_seconds,
+        parameters=_parameters(run.document["parameters"]),
+        conservation=[border for stage in documents for border in stage["conservation"]],
     )
 
 
@@ -122,54 +84,13 @@ def _parameters(stored: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, stored[name]) for name in names]
 
 
-def _stage_view(
-    shown: Mapping[str, Any], row: Mapping[str, Any], cells: list[CellView], settings: Settings, now: datetime
-) -> StageView:
+def _stage_view(settings: Settings, run: RunSnapshot, document: Mapping[str, Any], row: Mapping[str, Any]) -> StageView:
     name = row["name"]
-    running = row["status"] == StageStatus.RUNNING
-    for cell in cells:
-        if cell.status == "running" and not running:
-            cell.status = row["status"]
     return StageView(
         number=row["position"],
         title=stage_named(name).title,
-        row=shown,
-        cells=cells,
+        row=document,
+        cells=run.cells_of(name),
         files=stage_files(RunFolder(settings.home, row["pipeline_id"]), name, row),
-        running_seconds=_since(row["started_at"], now) if running else None,
+        running_seconds=run.stage_seconds(name),
     )
-
-
-def _cells(events: Iterable[PipelineEvent]) -> dict[str, list[CellView]]:
-    """Return the cells of each stage's latest attempt, in the order in which they ran."""
-    cells: dict[str, list[CellView]] = {}
-    for event in events:
-        if event.type == EventType.STAGE_STARTED and event.stage:
-            cells[event.stage] = []
-        elif event.type.startswith(_CELL) and event.stage:
-            _take_cell(cells.setdefault(event.stage, []), event)
-    return cells
-
-
-def _take_cell(cells: list[CellView], event: PipelineEvent) -> None:
-    data = event.data
-    if event.type == EventType.CELL_STARTED:
-        cells.append(CellView(data["cell"], data.get("source", "")))
-        return
-    cell = next((each for each in reversed(cells) if each.number == data["cell"]), None)
-    if cell is None:
-        return
-    if event.type == EventType.CELL_COMPLETED:
-        cell.status, cell.seconds = "completed", data["seconds"]
-    else:
-        cell.status = data.get("status", "failed")
-        cell.message = f"{data.get('name', '')}: {data.get('message', '')}".strip(": ")
-
-
-def _worked(row: Mapping[str, Any], now: datetime) -> float:
-    """Return the seconds of work so far, earlier attempts among them: what will be the run's time when it ends now."""
-    return float(row["seconds_before"]) + (_since(row["started_at"], now) or 0)
-
-
-def _since(started: datetime | None, now: datetime) -> float | None:
-    return max(0.0, (now - started).total_seconds()) if started else None
