@@ -12,7 +12,7 @@ from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.crash_detection import reap_patiently
 from workbench.state.lease import request_cancel
-from workbench.state.run_queue import end_waiting, keep_waiting, request_run, run_with_key
+from workbench.state.run_queue import end_waiting, keep_waiting, request_run
 from workbench.state.runs import Origin, claim_run, create_run
 from workbench.state.states import RunStatus
 
@@ -22,8 +22,8 @@ def test_requests_with_one_key_at_the_same_time_make_one_run(engine: Engine) -> 
         made = list(asking.map(lambda _: request_run(engine, RunParameters(), Origin("page", "key")), range(16)))
     runs = [run for run in made if run is not None]
     assert len(runs) == 1
-    assert run_with_key(engine, "key") == runs[0].pipeline_id
-    assert run_with_key(engine, None) is None
+    assert queries.run_of_key(engine, "key") == runs[0].pipeline_id
+    assert queries.run_of_key(engine, None) is None
 
 
 def test_a_run_that_nobody_began_in_time_has_crashed_and_says_so(engine: Engine) -> None:

@@ -21,7 +21,8 @@ from sqlalchemy.exc import DBAPIError
 from workbench.base.errors import WorkbenchError
 from workbench.base.redaction import redacted
 from workbench.base.settings import Settings
-from workbench.cli.text_tables import count_text, run_summary, seconds_text, show_on_terminal, status_text
+from workbench.base.text_formats import count_text, seconds_text
+from workbench.cli.text_tables import run_summary, show_on_terminal, status_text
 from workbench.stage.progress import RECORDS
 from workbench.state.run_document import done_of
 from workbench.state.run_snapshot import RunReader, RunSnapshot

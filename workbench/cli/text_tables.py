@@ -9,23 +9,19 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from workbench.base.text_formats import Tone, count_text, run_status_words, seconds_text, tone_of
 from workbench.cli.output import printable
 from workbench.stage.changed_files import changed_files_text
 from workbench.stage.pipeline import PIPELINE
 
 RUN_ID_WIDTH = 22
-COLOURS = {
-    "completed": "green",
-    "reused": "cyan",
-    "skipped": "bright_black",
-    "running": "blue",
-    "pending": "bright_black",
-    "failed": "red",
-    "crashed": "red",
-    "cancelled": "yellow",
+_COLOURS = {
+    Tone.GOOD: "green",
+    Tone.BUSY: "blue",
+    Tone.BAD: "red",
+    Tone.WARN: "yellow",
+    Tone.QUIET: "bright_black",
 }
-
-
 _PIPED_WIDTH = 10_000  # no row is as wide, so that a table keeps its words and one line a row
 
 
@@ -39,23 +35,13 @@ def show_on_terminal(renderable: RenderableType) -> None:
 
 def status_text(status: str) -> Text:
     """Return a status in its colour."""
-    return Text(status, style=COLOURS.get(status, ""))
+    return Text(status, style=_COLOURS[tone_of(status)])
 
 
 def run_status_text(status: str, trigger: str) -> Text:
-    """Return a run's status; a run that a person steps through is pending until its last stage is done."""
-    by_hand = status == "pending" and trigger == "notebook"
-    return Text("open, by hand", style="blue") if by_hand else status_text(status)
-
-
-def count_text(count: int | None) -> str:
-    """Return a count with thousands separators, and a dash where there is none yet."""
-    return "–" if count is None else f"{count:,}"
-
-
-def seconds_text(seconds: float | None) -> str:
-    """Return seconds with two decimals."""
-    return "–" if seconds is None else f"{float(seconds):,.2f} s"
+    """Return a run's status in its colour; a run that a person steps through is at work."""
+    words = run_status_words(status, trigger)
+    return status_text(status) if words == status else Text(words, style=_COLOURS[Tone.BUSY])
 
 
 def runs_table(figures: Iterable[Mapping[str, Any]]) -> RenderableType:

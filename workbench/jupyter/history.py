@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.base.errors import UnknownRun
+from workbench.base.text_formats import UNKNOWN, run_status_words
 from workbench.charts.figures import shifts_by_column, side_by_side
 from workbench.jupyter.kernel_services import kernel_services
 from workbench.run.comparison import compare_runs
@@ -46,10 +47,10 @@ def figures_table(rows: list[queries.Row]) -> pd.DataFrame:
 
 def _shown(row: queries.Row, name: str) -> str:
     value = row[name]
-    if name == "status" and (value, row["trigger"]) == (RunStatus.PENDING, "notebook"):
-        return "open, by hand"
+    if name == "status":
+        return run_status_words(value, row["trigger"])
     if value is None:
-        return "–"
+        return UNKNOWN
     return f"{float(value):,.1f}" if name == "total_seconds" else f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -60,11 +61,11 @@ def summed_up(rows: list[queries.Row]) -> pd.Series:
     seconds = pd.Series([float(row["total_seconds"]) for row in completed if row["total_seconds"]], dtype=float)
     figures: dict[str, Any] = {
         "runs": f"{len(rows):,}",
-        "completed, of those that ended": f"{len(completed) / len(ended):.1%}" if ended else "–",
+        "completed, of those that ended": f"{len(completed) / len(ended):.1%}" if ended else UNKNOWN,
         "records processed": f"{sum(row['records_processed'] or 0 for row in rows):,}",
         "records rejected": f"{sum(row['records_rejected'] or 0 for row in rows):,}",
         "stages that ended badly": f"{sum(row['error_count'] for row in rows):,}",
-        "median seconds of a completed run": f"{seconds.median():,.1f}" if len(seconds) else "–",
+        "median seconds of a completed run": f"{seconds.median():,.1f}" if len(seconds) else UNKNOWN,
     }
     return pd.Series(figures, name="value")
 

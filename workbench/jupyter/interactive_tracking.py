@@ -1,4 +1,4 @@
-"""Follows a stage that a person steps through: what its cells do is what the database says.
+"""Records a stage that a person steps through: the database says what its cells do.
 
 The stage is running from the cell that opens it, failed by a cell that raises, completed by the cell that finishes it,
 and cancelled when the kernel is left before; a stage that has failed stays failed. Opening it gives up its result and
@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from workbench.base.errors import LeaseLost, WorkbenchError
 from workbench.base.redaction import redacted
+from workbench.jupyter.kernel_services import kernel_services
 from workbench.run.completion import announcement, begin_attempt, verified_manifest
 from workbench.stage.artefacts import Counted, Manifest, RunFolder
 from workbench.stage.pipeline import StageName
@@ -30,12 +31,12 @@ from workbench.state.states import StageStatus
 log = logging.getLogger(__name__)
 _WORTH_SHOWING = 0.5
 _LEFT = "Left"
-_present: list[StageByHand] = []
+_STAGE = "stage"
 
 
 @dataclass
 class StageByHand:
-    """The right to tell what becomes of one stage; at most one per kernel is told about."""
+    """The right to record what becomes of one stage; a kernel has at most one stage open."""
 
     run: OwnedRun
     stage: StageName
@@ -48,16 +49,18 @@ class StageByHand:
 
     def started(self) -> None:
         """Record the start, and follow the cells from now on; raises `IllegalTransition` when the run is completed."""
-        leave()
+        services = kernel_services()
+        services.close(_STAGE)
         self._begin()
-        _present.append(self)
+        services.keep_open(_STAGE, self)
+        atexit.register(services.close, _STAGE)
         shell = get_ipython()
         if shell is not None:
             shell.events.register("pre_run_cell", self._cell_began)
             shell.events.register("post_run_cell", self._cell_ended)
 
     def makes(self) -> None:
-        """Heed that the running cell makes data: of a finished stage that is a new attempt, if the run still allows it.
+        """Check that the running cell may make data; in a finished stage this begins a new attempt, if the run allows it.
 
         Raises `RunStateError` before a cell overwrites what a completed run, or another kernel's attempt, has made.
         """
@@ -89,8 +92,8 @@ class StageByHand:
         """
         if self.is_finished:
             return
-        told = redacted(f"stage {self.stage}, by hand, {name}: {message}")
-        error = {"name": name, "message": told, "stage": self.stage, "interactive": True, "status": status.value}
+        shown = redacted(f"stage {self.stage}, by hand, {name}: {message}")
+        error = {"name": name, "message": shown, "stage": self.stage, "interactive": True, "status": status.value}
         counts = Counted.read(self.folder.stage(self.stage)).counts
         try:
             if name == _LEFT and self.has_failed:
@@ -111,12 +114,13 @@ class StageByHand:
         manifest = next(row["manifest"] for row in rows if row["name"] == self.stage)
         return Manifest.model_validate(manifest) if manifest else None
 
-    def forget(self) -> None:
-        """Follow no more cells."""
+    def close(self) -> None:
+        """Give up the stage, and follow no more cells: unless it is finished, it is recorded as left."""
         shell = get_ipython()
         if shell is not None:
             shell.events.unregister("pre_run_cell", self._cell_began)
             shell.events.unregister("post_run_cell", self._cell_ended)
+        self.ended(StageStatus.CANCELLED, _LEFT, "left before it was finished")
 
     def _cell_began(self, _info: Any) -> None:
         self.began, self.may_go_on = time.monotonic(), False
@@ -132,11 +136,5 @@ class StageByHand:
 
 
 def leave() -> None:
-    """Give up the stage that this kernel has open, if any: it was not finished."""
-    while _present:
-        present = _present.pop()
-        present.forget()
-        present.ended(StageStatus.CANCELLED, _LEFT, "left before it was finished")
-
-
-atexit.register(leave)
+    """Give up the stage that this kernel has open, if any."""
+    kernel_services().close(_STAGE)

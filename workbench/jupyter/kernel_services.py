@@ -1,11 +1,11 @@
-"""What a kernel holds for all notebooks and widgets in it: database and Spark, reached once, kept until it ends."""
+"""What a kernel holds for its notebooks and widgets until it ends: database, Spark, open stage, panel, chosen runs."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Engine
 
@@ -17,12 +17,35 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 
+class Closable(Protocol):
+    """What a kernel has open: at most one of each kind."""
+
+    def close(self) -> None:
+        """Give it up."""
+
+
 @dataclass(frozen=True)
 class KernelServices:
-    """Services reached on first use. A cell run twice finds them as they are: it starts and leaks nothing."""
+    """Services reached on first use. A cell run twice finds them as they are: it starts and leaks nothing.
+
+    `chosen_runs` holds, by variable, the runs chosen in lists: all cells can be run again with the same choice.
+    """
 
     settings: Settings
+    chosen_runs: dict[str, str] = field(default_factory=dict)
     _held: ExitStack = field(default_factory=ExitStack)
+    _open: dict[str, Closable] = field(default_factory=dict)
+
+    def keep_open(self, kind: str, opened: Closable) -> None:
+        """Keep the one open object of a kind; the one before it is closed."""
+        self.close(kind)
+        self._open[kind] = opened
+
+    def close(self, kind: str) -> None:
+        """Close the open object of a kind, if there is one."""
+        opened = self._open.pop(kind, None)
+        if opened is not None:
+            opened.close()
 
     @cached_property
     def database_url(self) -> str:

@@ -15,6 +15,7 @@ import ipywidgets as widgets
 
 from workbench.base.settings import Settings, load_settings
 from workbench.jupyter import panel_view, run_launcher
+from workbench.jupyter.kernel_services import kernel_services
 from workbench.jupyter.panel_run import RunDisplay
 from workbench.jupyter.run_launcher import Launch
 from workbench.jupyter.widgets import run_form
@@ -27,18 +28,18 @@ from workbench.state.run_estimate import estimate, past_runs
 from workbench.state.run_snapshot import RunSnapshot
 from workbench.state.states import TERMINAL, RunStatus
 
+_PANEL = "panel"
 _HISTORY = 10
 _LOOK_SECONDS = 0.3
 _STARTING = "Starting: services are reached, or started first …"
-_open: list[Panel] = []
 
 
 def control_panel() -> widgets.VBox:
     """Return the control panel; one made earlier in this kernel is closed, so a cell run twice does no harm."""
-    while _open:
-        _open.pop().close()
+    services = kernel_services()
+    services.close(_PANEL)
     panel = Panel(load_settings())
-    _open.append(panel)
+    services.keep_open(_PANEL, panel)
     return panel.widget
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from workbench.base.settings import Settings
+from workbench.base.text_formats import Tone, count_text, run_status_words, seconds_text, size_text, tone_of
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.progress import RECORDS
 from workbench.state.cell_states import RUNNING, CellState
@@ -18,36 +19,17 @@ from workbench.state.run_estimate import Estimate
 from workbench.state.run_snapshot import RunSnapshot
 
 _COLOURS = {
-    "completed": "var(--jp-success-color0, #1a7f37)",
-    "reused": "var(--jp-success-color0, #1a7f37)",
-    "running": "var(--jp-brand-color1, #1976d2)",
-    "failed": "var(--jp-error-color1, #c62828)",
-    "crashed": "var(--jp-error-color1, #c62828)",
-    "cancelled": "var(--jp-warn-color0, #b45309)",
+    Tone.GOOD: "var(--jp-success-color0, #1a7f37)",
+    Tone.BUSY: "var(--jp-brand-color1, #1976d2)",
+    Tone.BAD: "var(--jp-error-color1, #c62828)",
+    Tone.WARN: "var(--jp-warn-color0, #b45309)",
+    Tone.QUIET: "var(--jp-ui-font-color2, #616161)",
 }
-_QUIET = "var(--jp-ui-font-color2, #616161)"
+_QUIET = _COLOURS[Tone.QUIET]
 _NUMBER = 'style="text-align:right;font-variant-numeric:tabular-nums;padding:2px 12px 2px 0"'
 _WORD = 'style="text-align:left;padding:2px 12px 2px 0"'
 _STRIPS = ("running", "failed", "crashed", "cancelled")
 LAB = "WORKBENCH_LAB"
-
-
-def seconds_text(seconds: float | None) -> str:
-    """Return seconds as people say them."""
-    if seconds is None:
-        return "–"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
-
-
-def bytes_text(size: float) -> str:
-    """Return bytes in the decimal unit that gives one to three digits."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1_000:
-            return f"{size:,.0f} {unit}"
-        size /= 1_000
-    return f"{size:,.1f} TB"
 
 
 def estimate_html(records: int, judged: Estimate | None) -> str:
@@ -55,7 +37,7 @@ def estimate_html(records: int, judged: Estimate | None) -> str:
     if judged is None:
         return f"{records:,} records. How long that takes can be said once a run has gone from start to end by itself."
     rests = (
-        f"{bytes_text(judged.bytes)} of artefacts. Rests on {judged.runs} completed run{'s' if judged.runs > 1 else ''}"
+        f"{size_text(judged.bytes)} of artefacts. Rests on {judged.runs} completed run{'s' if judged.runs > 1 else ''}"
     )
     least, most = seconds_text(judged.least), seconds_text(judged.most)
     if judged.seconds is None:
@@ -65,14 +47,14 @@ def estimate_html(records: int, judged: Estimate | None) -> str:
 
 
 def run_badge(status: str, trigger: str) -> str:
-    """Return a run's status; one that a person steps through is pending until its last stage is done."""
-    return badge("open", interactive=True) if (status, trigger) == ("pending", "notebook") else badge(status)
+    """Return a run's status in its colour."""
+    return f'<b style="color:{_COLOURS[tone_of(status)]}">{html.escape(run_status_words(status, trigger))}</b>'
 
 
 def badge(status: str, interactive: bool = False) -> str:
     """Return a status in its colour; work by hand is marked."""
     hand = f' <small style="color:{_QUIET}">by hand</small>' if interactive else ""
-    return f'<b style="color:{_COLOURS.get(status, _QUIET)}">{html.escape(status)}</b>{hand}'
+    return f'<b style="color:{_COLOURS[tone_of(status)]}">{html.escape(status)}</b>{hand}'
 
 
 def run_html(run: RunSnapshot) -> str:
@@ -132,9 +114,9 @@ def _strips(run: RunSnapshot) -> str:
 def _strip(stage: str, cells: Iterable[CellState]) -> str:
     pieces = []
     for cell in cells:
-        time = f"{cell.seconds:.1f} s" if cell.seconds is not None else "…" if cell.status == RUNNING else "✗"
+        time = seconds_text(cell.seconds) if cell.seconds is not None else "…" if cell.status == RUNNING else "✗"
         title = html.escape(cell.source)
-        colour = _COLOURS.get(cell.status, _QUIET)
+        colour = _COLOURS[tone_of(cell.status)]
         style = f"color:{colour};border:1px solid;border-radius:4px;padding:0 5px;margin-right:4px"
         pieces.append(f'<span title="{title}" style="{style}">{cell.number} · {time}</span>')
     return f'<div style="margin:4px 0">cells of {stage}: {"".join(pieces)}</div>'
@@ -145,7 +127,7 @@ def _trouble(document: Mapping[str, Any]) -> str:
     if not error:
         return ""
     message = html.escape(str(error["message"]))
-    told = f'<div role="alert" style="color:{_COLOURS["failed"]};white-space:pre-wrap">{message}</div>'
+    told = f'<div role="alert" style="color:{_COLOURS[Tone.BAD]};white-space:pre-wrap">{message}</div>'
     if not error.get("stage"):
         return told
     command = f"workbench open {document['pipeline_id']} {error['stage']}"
@@ -172,21 +154,14 @@ def history_html(figures: Iterable[Mapping[str, Any]]) -> str:
     rows = "".join(
         f"<tr><td {_WORD}><code>{row['pipeline_id']}</code></td>"
         f"<td {_WORD}>{run_badge(row['status'], row['trigger'])}</td>"
-        f"<td {_WORD}>{html.escape(row['trigger'])}</td><td {_NUMBER}>{_count(row['records_read'])}</td>"
-        f"<td {_NUMBER}>{_count(row['records_rejected'])}</td><td {_NUMBER}>{_seconds(row)}</td></tr>"
+        f"<td {_WORD}>{html.escape(row['trigger'])}</td><td {_NUMBER}>{count_text(row['records_read'])}</td>"
+        f"<td {_NUMBER}>{count_text(row['records_rejected'])}</td>"
+        f"<td {_NUMBER}>{seconds_text(row['total_seconds'])}</td></tr>"
         for row in figures
     )
     names = (("run", _WORD), ("status", _WORD), ("started by", _WORD), ("read", _NUMBER), ("rejected", _NUMBER))
     heads = "".join(f"<th {style}>{name}</th>" for name, style in (*names, ("time", _NUMBER)))
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>" if rows else "There is no run yet."
-
-
-def _count(count: int | None) -> str:
-    return "–" if count is None else f"{count:,}"
-
-
-def _seconds(row: Mapping[str, Any]) -> str:
-    return seconds_text(float(row["total_seconds"])) if row["total_seconds"] is not None else "–"
 
 
 def link(settings: Settings, path: Path, words: str) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from workbench.base.text_formats import run_status_words
 from workbench.jupyter.kernel_services import kernel_services
 from workbench.stage.pipeline import StageName, stage_before
 from workbench.state import queries
 
 _NEWEST = "the newest that has the input (of a completed one: a copy)"
-_chosen: dict[str, str] = {}  # by variable, as long as the kernel lives: all cells can be run again with the choice
 _LAYOUT = widgets.Layout(width="44em")
 
 
@@ -38,14 +38,15 @@ def runs_chooser(namespace: MutableMapping[str, Any], names: tuple[str, ...]) ->
 
 def _list_of(runs: list[queries.Row], without: str, namespace: MutableMapping[str, Any], name: str) -> widgets.Dropdown:
     """Return a list that sets one variable, to begin with to what was chosen before its parameters cell ran again."""
-    present = namespace.get(name) or _chosen.get(name, "")
+    chosen = kernel_services().chosen_runs
+    present = namespace.get(name) or chosen.get(name, "")
     options = [(without, ""), *((_words(row), row["id"]) for row in runs)]
     if present not in {value for _, value in options}:
         options.append((present, present))
     namespace[name] = present
 
     def choose(change: Mapping[str, str]) -> None:
-        namespace[name] = _chosen[name] = change["new"]
+        namespace[name] = chosen[name] = change["new"]
 
     chooser = widgets.Dropdown(options=options, value=present, description=name, layout=_LAYOUT)
     chooser.observe(choose, names="value")
@@ -55,6 +56,6 @@ def _list_of(runs: list[queries.Row], without: str, namespace: MutableMapping[st
 def _words(run: queries.Row) -> str:
     records = next(iter(queries.record_counts(run["counts"]).values()), None)
     counted = f"{records:,} records" if records is not None else "no records yet"
-    status = "open, by hand" if run["status"] == "pending" else run["status"]
+    status = run_status_words(run["status"], run["trigger"])
     origin = f", copy of {run['derived_from']}" if run["derived_from"] else ""
     return f"{run['id']} · {status}{origin} · {counted}"

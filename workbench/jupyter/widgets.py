@@ -9,15 +9,13 @@ from math import floor, log10
 from typing import Any, Literal, get_args, get_origin
 
 import ipywidgets as widgets
-from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
 from workbench.base.errors import InvalidParameter
+from workbench.stage.parameter_fields import bounds, grouped, range_text, unit_of
 from workbench.stage.parameter_types import StageParameters, readable_file
-from workbench.stage.pipeline import stage_named
-from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
+from workbench.stage.run_parameters import RunParameters
 
-_WHOLE_RUN = "The run"
 _LOGARITHMIC_FROM = 10_000  # a range wider than this is easier to move through in powers of ten
 _SLIDER_TOP = 10_000_000  # a slider that ends at the bound is too coarse below it; the number field takes more
 _TOLERANCE = 1e-6
@@ -62,7 +60,7 @@ class ParameterForm:
 
     def by_stage(self) -> widgets.Tab:
         """Return the inputs on one tab per stage; what several stages share, and the run's own, on the last."""
-        groups = grouped(list(self.fields))
+        groups = grouped(self.fields)
         pages = [widgets.VBox([self.fields[name].row for name in names]) for names in groups.values()]
         return widgets.Tab(pages, titles=list(groups))
 
@@ -70,18 +68,6 @@ class ParameterForm:
         self.checked()
         for callback in self._callbacks:
             callback()
-
-
-def grouped(names: list[str]) -> dict[str, list[str]]:
-    """Return field names by the title of the one stage that takes them; all others belong to the run."""
-    groups: dict[str, list[str]] = {}
-    for stage, model in STAGE_PARAMETERS.items():
-        others = [each.model_fields for each in STAGE_PARAMETERS.values() if each is not model]
-        own = [name for name in names if name in model.model_fields and not any(name in other for other in others)]
-        groups[stage_named(stage).title] = own
-    placed = {name for own in groups.values() for name in own}
-    groups[_WHOLE_RUN] = [name for name in names if name not in placed]
-    return {title: own for title, own in groups.items() if own}
 
 
 def run_form(model: type[RunParameters] = RunParameters) -> ParameterForm:
@@ -127,26 +113,11 @@ def field_of(name: str, info: FieldInfo, value: Any) -> Field:
     entry, slider = _entry(info, value)
     entry.add_class(f"parameter-{name}")
     label = widgets.HTML(f"<label>{name.replace('_', ' ')}</label>", layout=widgets.Layout(width="11em"))
-    unit = (info.json_schema_extra or {}).get("unit", "") if isinstance(info.json_schema_extra, dict) else ""
-    words = " · ".join(filter(None, (html.escape(info.description or ""), _range(info))))
-    hint = widgets.HTML(f'<small>{unit}</small> <small style="opacity:.75">{words}</small>')
+    words = " · ".join(filter(None, (html.escape(info.description or ""), range_text(info))))
+    hint = widgets.HTML(f'<small>{unit_of(info)}</small> <small style="opacity:.75">{words}</small>')
     problem = widgets.HTML(layout=widgets.Layout(display="none", margin="0 0 0 11em"))
     line = widgets.HBox([label, *slider, entry, hint], layout=widgets.Layout(flex_flow="row wrap"))
     return Field(name, entry, widgets.VBox([line, problem]), problem)
-
-
-def bounds(info: FieldInfo) -> tuple[Any, Any]:
-    """Return the least and the greatest value the model takes; None where there is no bound."""
-    low = next((each.ge for each in info.metadata if isinstance(each, Ge)), None)
-    high = next((each.le for each in info.metadata if isinstance(each, Le)), None)
-    return low, high
-
-
-def _range(info: FieldInfo) -> str:
-    low, high = bounds(info)
-    if low is None and high is None:
-        return ""
-    return f"{low:,} to {high:,}" if high is not None else f"{low:,} or more"
 
 
 def _entry(info: FieldInfo, value: Any) -> tuple[widgets.Widget, list[widgets.Widget]]:

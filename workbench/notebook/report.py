@@ -26,11 +26,14 @@ from plotly.offline import get_plotlyjs
 
 from workbench.base.durable_files import written_whole
 from workbench.base.errors import ManifestBroken
+from workbench.base.text_formats import seconds_text
 from workbench.notebook.report_contents import ASSETS, StageLink, contents_of, stage_of, templates
 from workbench.notebook.report_outputs import OutputRenderer, code_html, highlight_style, text_html
 from workbench.stage.artefacts import MANIFEST, Manifest
 
 COLOURS = ASSETS / "colours.js"
+# Plotly sets style attributes, and makes one empty style element that it fills rule by rule.
+EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 _WORDS = {
     "completed": ("Completed", "good"),
     "failed": ("Failed", "bad"),
@@ -107,9 +110,8 @@ def _html(page: Page, *, with_figures: bool) -> str:
 
 
 def _policy(scripts: str, style: str) -> str:
-    """Plotly sets style attributes, and makes one empty style element that it fills rule by rule."""
     return (
-        f"default-src 'none'; script-src {scripts}; style-src-elem {style} {_hash('')}; "
+        f"default-src 'none'; script-src {scripts}; style-src-elem {style} {EMPTY_STYLE}; "
         "style-src-attr 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
 
@@ -157,7 +159,7 @@ def _facts(notebook: NotebookNode, record: Mapping[str, Any]) -> list[tuple[str,
     facts = [
         ("Run", (record.get("parameters") or {}).get("pipeline_id") or ""),
         ("Started", _moment(record.get("started_at"))),
-        ("Took", _seconds(record.get("seconds"))),
+        ("Took", _seconds(record)),
         ("Cells", ", ".join(f"{n} {_WORDS.get(status, _UNKNOWN)[0].lower()}" for status, n in counts.items())),
         ("Peak memory", _mebibytes((record.get("kernel") or {}).get("peak_bytes"))),
     ]
@@ -174,7 +176,7 @@ def _cell(number: int, cell: NotebookNode, first_text: str, renderer: OutputRend
         number=number,
         code=code_html(cell.source),
         head=head_of(cell.source),
-        seconds=_seconds(cell.metadata.get("workbench", {}).get("seconds")) if tone != "quiet" else "",
+        seconds=_seconds(cell.metadata.get("workbench", {})) if tone != "quiet" else "",
         status_words=words,
         tone=tone,
         open=tone in ("bad", "warn"),
@@ -209,7 +211,7 @@ def _timeline(notebook: NotebookNode) -> Markup:
     scale, position, pieces = 1000 / max(sum(widths), 0.001), 0.0, []
     for (number, cell), width in zip(cells, widths, strict=True):
         words, tone = _WORDS.get(_status(cell), _UNKNOWN)
-        label = f"Cell {number}: {words}, {_seconds(cell.metadata.get('workbench', {}).get('seconds'))}"
+        label = f"Cell {number}: {words}, {_seconds(cell.metadata.get('workbench', {}))}"
         piece = '<a href="#cell-{}"><rect class="{}" x="{:.2f}" width="{:.2f}" height="10"><title>{}</title></rect></a>'
         pieces.append(Markup(piece).format(number, tone, position, width * scale, label))
         position += width * scale
@@ -221,12 +223,10 @@ def _status(cell: NotebookNode) -> str:
     return str(cell.metadata.get("workbench", {}).get("status", ""))
 
 
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds >= 60:
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
-    return f"{seconds:.1f} s" if seconds >= 0.95 else f"{seconds * 1000:.0f} ms"
+def _seconds(record: Mapping[str, Any]) -> str:
+    """Return how long a notebook or cell took, empty while that is not known."""
+    seconds = record.get("seconds")
+    return "" if seconds is None else seconds_text(seconds)
 
 
 def _moment(text: str | None) -> str:

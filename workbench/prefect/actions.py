@@ -27,7 +27,7 @@ from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.lease import request_cancel
 from workbench.state.next_attempt import check_resumable, reopen_run
-from workbench.state.run_queue import WAITING_SECONDS, note_flow_run, request_run, run_with_key
+from workbench.state.run_queue import WAITING_SECONDS, note_flow_run, request_run
 from workbench.state.runs import Origin, OwnedRun
 from workbench.state.states import TERMINAL, RunStatus
 from workbench.web.dependencies import Actions
@@ -54,7 +54,7 @@ class ThroughPrefect:
         Raises `ServiceUnavailable` when Prefect cannot take it now, and then nothing is recorded. A run that Prefect
         refuses after all is failed at once, with the reason.
         """
-        known = run_with_key(self.engine, idempotency_key)
+        known = queries.run_of_key(self.engine, idempotency_key)
         if known is not None:
             return known
         with contacted(self.settings) as client:
@@ -65,7 +65,7 @@ class ThroughPrefect:
             if run is not None:
                 self._put_into_queue(client, deployment, run, fixed.model_dump(mode="json"))
                 return run.pipeline_id
-        return str(run_with_key(self.engine, idempotency_key))
+        return str(queries.run_of_key(self.engine, idempotency_key))
 
     def _with_clock(self, parameters: RunParameters) -> RunParameters:
         """Fix the run's clock: with reuse that of the run whose results can be taken over, else the present moment.

@@ -44,8 +44,8 @@ def _copy_tables(engine: Engine, manifest: Manifest, former: str) -> None:
 
 def _link_notebook(origin: Path, folder: Path, attempt: int) -> None:
     """Show the notebook that made the result, and its report, as this run's; they name the run that executed them."""
-    made = notebook_of(origin, max(attempt, 1))
-    for source, target in ((made, folder / "notebook.ipynb"), (report_of(made), folder / "report.html")):
+    made, here = notebook_of(origin, max(attempt, 1)), notebook_of(folder, 1)
+    for source, target in ((made, here), (report_of(made), report_of(here))):
         if source.exists():
             _link(source, target)
 

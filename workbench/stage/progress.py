@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 RECORDS = "records"
-PROGRESS_MIME = "application/vnd.workbench.progress+json"
+PROGRESS_MIME = "application/vnd.workbench.progress+json"  # how a kernel sends it to the engine
 
 
 class Progress(Protocol):

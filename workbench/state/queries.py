@@ -52,8 +52,10 @@ def latest_run(engine: Engine, done: StageName | None = None) -> str | None:
         return connection.execute(query).scalar_one_or_none()
 
 
-def run_of_key(engine: Engine, idempotency_key: str) -> str | None:
-    """Return the run that was asked for with this key, None while there is none."""
+def run_of_key(engine: Engine, idempotency_key: str | None) -> str | None:
+    """Return the run that was asked for with this key; None while there is none, and without a key."""
+    if idempotency_key is None:
+        return None
     query = select(Pipeline.id).where(Pipeline.idempotency_key == idempotency_key)
     with engine.connect() as connection:
         return connection.execute(query).scalar_one_or_none()

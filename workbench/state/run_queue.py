@@ -14,6 +14,7 @@ from sqlalchemy import Engine, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from workbench.stage.run_parameters import RunParameters
+from workbench.state import queries
 from workbench.state.events import Event, EventType, append
 from workbench.state.models import Pipeline
 from workbench.state.runs import Origin, OwnedRun, create_run
@@ -24,21 +25,12 @@ _NOW = func.clock_timestamp()
 _CANCELLED = {"name": "RunCancelled", "message": "cancelled before it began"}
 
 
-def run_with_key(engine: Engine, idempotency_key: str | None) -> str | None:
-    """Return the run that was asked for with this key, if there is one."""
-    if idempotency_key is None:
-        return None
-    with engine.connect() as connection:
-        query = select(Pipeline.id).where(Pipeline.idempotency_key == idempotency_key)
-        return connection.execute(query).scalar_one_or_none()
-
-
 def request_run(engine: Engine, parameters: RunParameters, origin: Origin) -> OwnedRun | None:
     """Record a run for somebody else to work; None when another request with the same key was faster."""
     try:
         return create_run(engine, parameters, origin, WAITING_SECONDS)
     except IntegrityError:
-        if run_with_key(engine, origin.idempotency_key) is None:
+        if queries.run_of_key(engine, origin.idempotency_key) is None:
             raise
         return None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 
-# Plotly makes one empty style element, which it fills rule by rule, and sets style attributes.
-_EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+from workbench.notebook.report import EMPTY_STYLE
+
 _POLICY = (
-    f"default-src 'none'; script-src 'self'; style-src 'self'; style-src-elem 'self' {_EMPTY}; "
+    f"default-src 'none'; script-src 'self'; style-src 'self'; style-src-elem 'self' {EMPTY_STYLE}; "
     "style-src-attr 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from plotly.graph_objects import Figure
 
 from workbench.base.settings import Settings
+from workbench.base.text_formats import UNKNOWN, Tone, count_text, seconds_text, size_text, tone_of
 from workbench.stage.changed_files import changed_files_text
 from workbench.state.run_snapshot import RunSnapshot
 from workbench.web.dependencies import Actions
@@ -23,17 +24,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 RUN_PARTS = ("headline", "stages", "counts", "files", "log")
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 PLOTLY_NAME = f"plotly-{plotly.__version__}.min.js"
-_TONES = {
-    "completed": "good",
-    "reused": "good",
-    "running": "busy",
-    "failed": "bad",
-    "crashed": "bad",
-    "killed": "bad",
-    "timed_out": "bad",
-    "cancelled": "warn",
-}
-_MARKS = {"good": "✓", "bad": "✗", "warn": "■", "busy": "●", "quiet": "○"}
+_MARKS = {Tone.GOOD: "✓", Tone.BAD: "✗", Tone.WARN: "■", Tone.BUSY: "●", Tone.QUIET: "○"}
 
 
 def templates() -> Environment:
@@ -76,21 +67,16 @@ def plotly_styles() -> tuple[str, ...]:
 
 def badge(status: str) -> Markup:
     """Return a status as a word in its colour, with a mark for those who do not see colours."""
-    tone = _TONES.get(status, "quiet")
+    tone = tone_of(status)
     words = status.replace("_", " ")
     mark = Markup('<span aria-hidden="true">{}</span> ').format(_MARKS[tone])
     return Markup('<span class="badge {}">{}{}</span>').format(tone, mark, words)
 
 
-def count_text(count: int | None) -> str:
-    """Return a count with thousands separators, and a dash where there is none yet."""
-    return "–" if count is None else f"{count:,}"
-
-
 def value_text(value: object) -> str:
     """Return any value as a person writes it."""
     if value is None or value == "":
-        return "–"
+        return UNKNOWN
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else str(value)
@@ -98,30 +84,13 @@ def value_text(value: object) -> str:
 
 def change_text(change: float | None) -> str:
     """Return by how much something has changed, with its sign."""
-    return "–" if change is None else "0" if change == 0 else f"{change:+,}"
-
-
-def seconds_text(seconds: float | None) -> str:
-    """Return a duration as people say it."""
-    if seconds is None:
-        return "–"
-    if seconds >= 60:
-        return f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
-    return f"{float(seconds):.1f} s" if seconds >= 0.95 else f"{float(seconds) * 1000:.0f} ms"
-
-
-def size_text(size: int) -> str:
-    """Return a file's size in the largest unit of which it has one."""
-    for unit, divisor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= divisor:
-            return f"{size / divisor:,.1f} {unit}"
-    return f"{size} B"
+    return UNKNOWN if change is None else "0" if change == 0 else f"{change:+,}"
 
 
 def moment_text(moment: datetime | str | None) -> Markup:
     """Return a moment in UTC, to the second."""
     if moment is None:
-        return Markup("–")
+        return Markup(UNKNOWN)
     when = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     return Markup('<time datetime="{}">{}</time>').format(when.isoformat(), f"{when:%Y-%m-%d %H:%M:%S} UTC")
 

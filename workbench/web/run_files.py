@@ -12,6 +12,7 @@ from markupsafe import Markup
 from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 
+from workbench.notebook.attempt_files import notebook_of, report_of
 from workbench.notebook.report import head_of
 from workbench.notebook.report_outputs import OutputRenderer, code_html, text_html
 from workbench.stage.artefacts import Artefact, Manifest, RunFolder
@@ -43,12 +44,12 @@ def stage_files(folder: RunFolder, stage: StageName, row: Mapping[str, Any]) -> 
 
 def report_path(folder: RunFolder, stage: StageName, attempt: int) -> Path:
     """Return where the report of an attempt lies, from 1."""
-    return folder.stage(stage) / ("report.html" if attempt == 1 else f"report.attempt-{attempt}.html")
+    return report_of(notebook_path(folder, stage, attempt))
 
 
 def notebook_path(folder: RunFolder, stage: StageName, attempt: int) -> Path:
     """Return where the executed notebook of an attempt lies, from 1."""
-    return folder.stage(stage) / ("notebook.ipynb" if attempt == 1 else f"notebook.attempt-{attempt}.ipynb")
+    return notebook_of(folder.stage(stage), attempt)
 
 
 def stage_row(engine: Engine, pipeline_id: str, stage: StageName) -> Mapping[str, Any]:

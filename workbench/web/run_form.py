@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Le, MaxLen
+from annotated_types import MaxLen
 from pydantic.fields import FieldInfo
 
 from workbench.base.errors import InvalidParameter
+from workbench.stage.parameter_fields import bounds, grouped, range_text, unit_of
 from workbench.stage.parameter_types import readable_file
-from workbench.stage.pipeline import stage_named
-from workbench.stage.run_parameters import STAGE_PARAMETERS, RunParameters
-
-_WHOLE_RUN = "The run"
+from workbench.stage.run_parameters import RunParameters
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,9 @@ class FormGroup:
 
 def form_groups(model: type[RunParameters], given: Mapping[str, str], problems: Mapping[str, str]) -> list[FormGroup]:
     """Return the form, stage by stage; `given` are the values to show instead of the defaults."""
-    taken = [name for each in STAGE_PARAMETERS.values() for name in each.model_fields]
-    shared = [name for name in model.model_fields if taken.count(name) != 1]
-    groups = {
-        stage_named(stage).title: [name for name in model.model_fields if name in each.model_fields]
-        for stage, each in STAGE_PARAMETERS.items()
-    }
-    groups = {title: [name for name in names if name not in shared] for title, names in groups.items()}
-    groups[_WHOLE_RUN] = shared
     return [
         FormGroup(title, [_field(name, model.model_fields[name], given, problems) for name in names])
-        for title, names in groups.items()
+        for title, names in grouped(model.model_fields).items()
     ]
 
 
@@ -67,14 +57,15 @@ def _field(name: str, info: FieldInfo, given: Mapping[str, str], problems: Mappi
     if info.annotation is bool:
         return FormField(*words, "switch", value, problem=problems.get(name, ""))
     if info.annotation not in (int, float):
-        return FormField(*words, "text", value, most=_bound(info, MaxLen), problem=problems.get(name, ""))
+        return FormField(*words, "text", value, most=_longest(info), problem=problems.get(name, ""))
+    low, high = bounds(info)
     return FormField(
         *words,
         "number",
         value,
         step="1" if info.annotation is int else "any",
-        least=_bound(info, Ge),
-        most=_bound(info, Le),
+        least=_text(low),
+        most=_text(high),
         problem=problems.get(name, ""),
     )
 
@@ -82,29 +73,24 @@ def _field(name: str, info: FieldInfo, given: Mapping[str, str], problems: Mappi
 def _label(name: str, info: FieldInfo) -> str:
     """Return the field's name in words, with its unit where the name does not say it."""
     words = name.replace("_", " ").capitalize()
-    unit = str(info.json_schema_extra.get("unit", "")) if isinstance(info.json_schema_extra, dict) else ""
+    unit = unit_of(info)
     return f"{words} ({unit})" if unit and unit not in words.lower() else words
 
 
 def _help(info: FieldInfo) -> str:
-    """Return the field's own words with its bounds."""
-    words = f"{info.description or ''}"
-    least, most = _bound(info, Ge), _bound(info, Le)
-    if least and most:
-        return f"{words} ({_grouped(least)} to {_grouped(most)})"
-    return f"{words} ({_grouped(least)} or more)" if least else words
+    """Return the field's description with its bounds."""
+    described, bounded = info.description or "", range_text(info)
+    return f"{described} ({bounded})" if bounded else described
 
 
-def _grouped(number: str) -> str:
-    return f"{int(number):,}" if number.lstrip("-").isdigit() else number
-
-
-def _bound(info: FieldInfo, kind: type[Ge] | type[Le] | type[MaxLen]) -> str:
-    names = {Ge: "ge", Le: "le", MaxLen: "max_length"}
-    return next((_text(getattr(each, names[kind])) for each in info.metadata if isinstance(each, kind)), "")
+def _longest(info: FieldInfo) -> str:
+    """Return the greatest length of a text, empty where there is none."""
+    return next((str(each.max_length) for each in info.metadata if isinstance(each, MaxLen)), "")
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
