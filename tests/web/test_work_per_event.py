@@ -14,7 +14,7 @@ from tests.web.by_hand import Worker
 from workbench.state.events import Event, EventType
 from workbench.state.run_snapshot import RunReader
 from workbench.state.runs import OwnedRun
-from workbench.web.broadcaster import Watcher
+from workbench.web.broadcaster import Subscriber
 from workbench.web.channels import EVENTS, PAGE, topic_maker
 from workbench.web.rendering import run_parts, templates
 
@@ -56,9 +56,9 @@ def test_one_more_event_costs_the_same_rows_after_2000_cell_events(worker: Worke
     )
 
     async def follow() -> tuple[list[int], list[int]]:
-        topic, watcher = make_topic(kind, run.pipeline_id), Watcher(0)
-        topic.watchers.append(watcher)
-        topic.welcome(worker.engine, watcher)
+        topic, subscriber = make_topic(kind, run.pipeline_id), Subscriber(0)
+        topic.subscribers.append(subscriber)
+        topic.welcome(worker.engine, subscriber)
         work(run, 1)
         with rows_read(worker.engine) as early:
             topic.refresh(worker.engine)

@@ -33,7 +33,7 @@ _WAITING = "waiting for Prefect to start, which takes longest the first time"
 
 
 class Follower:
-    """Follows one run from the database, as every other watcher does."""
+    """Follows one run from the database."""
 
     def __init__(self, settings: Settings, *, quiet: bool) -> None:
         self._settings = settings
@@ -76,10 +76,10 @@ class Follower:
             show_on_terminal(run_summary(self.document))
 
     def shows(self, error: WorkbenchError) -> bool:
-        """Tell whether the summary shows this error to whoever reads stderr, too: a terminal is told once."""
-        told = (self.document or {}).get("error") or {}
+        """Return whether the summary shows this error on the terminal that stderr goes to: it is printed once."""
+        known = (self.document or {}).get("error") or {}
         one_terminal = not self._quiet and sys.stdout.isatty() and sys.stderr.isatty()
-        return one_terminal and told.get("message") == redacted(str(error))
+        return one_terminal and known.get("message") == redacted(str(error))
 
     def _look_until_ended(self, engine: Engine, pipeline_id: str) -> None:
         """Read again and again. A database that stays away ends only this: the run's owner reports the outage."""

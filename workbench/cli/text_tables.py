@@ -121,9 +121,9 @@ def _error(document: Mapping[str, Any]) -> list[Text]:
     error = document["error"]
     if not error:
         return []
-    told = [Text(f"\n{printable(error['message'])}", style="red")]
+    shown = [Text(f"\n{printable(error['message'])}", style="red")]
     stage = error.get("stage")
-    return [*told, Text(f"Step through it: workbench open {document['pipeline_id']} {stage}")] if stage else told
+    return [*shown, Text(f"Step through it: workbench open {document['pipeline_id']} {stage}")] if stage else shown
 
 
 def _changed_files(document: Mapping[str, Any]) -> list[Text]:

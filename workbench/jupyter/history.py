@@ -1,4 +1,4 @@
-"""What the notebooks about past runs hold in their hands: key figures of many runs, a comparison of two."""
+"""Data for the notebooks about past runs: key figures of many runs, a comparison of two."""
 
 from __future__ import annotations
 

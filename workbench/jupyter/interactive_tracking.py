@@ -60,7 +60,7 @@ class StageByHand:
             shell.events.register("post_run_cell", self._cell_ended)
 
     def makes(self) -> None:
-        """Check that the running cell may make data; in a finished stage this begins a new attempt, if the run allows it.
+        """Check that the running cell may make data; in a finished stage, begin a new attempt if the run allows it.
 
         Raises `RunStateError` before a cell overwrites what a completed run, or another kernel's attempt, has made.
         """

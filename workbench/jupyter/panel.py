@@ -1,7 +1,7 @@
 """The control panel of 00_workbench: choose parameters, start, watch, cancel, resume, look back.
 
-Nothing here waits: a run is a process of its own (launching), threads watch it (watching), and callbacks of buttons
-only set widgets, so the kernel answers at any time.
+Nothing here waits: a run is a process of its own (run_launcher), threads watch it (run_watcher), and callbacks of
+buttons only set widgets, so the kernel answers at any time.
 """
 
 from __future__ import annotations
@@ -83,14 +83,14 @@ class Panel:
         return panel
 
     def _judge(self) -> None:
-        """Say what the chosen parameters will cost, and offer to start only what can start."""
+        """Show the estimate for the chosen parameters; Start is enabled only when all are valid."""
         checked = self.form.checked()
         self.start.disabled = checked is None or self._starting is not None
         if isinstance(checked, RunParameters):
             size = getattr(checked, PIPELINE.size)
             self.estimate.value = panel_view.estimate_html(size, estimate(self._past, size))
         else:
-            self.estimate.value = "It cannot start like this: see what is marked above, on each tab."
+            self.estimate.value = "Fix the marked fields before starting; each tab can have some."
 
     def _start(self) -> None:
         checked = self.form.checked()
@@ -124,7 +124,7 @@ class Panel:
             self._starting = None
             self._judge()
             if found is None:
-                self.view.say(launch.last_words() or "It ended before there was a run.", alert=True)
+                self.view.say(launch.last_words() or "The process ended before it recorded a run.", alert=True)
                 self.cancel.disabled = True
             else:
                 self._look_back(found)

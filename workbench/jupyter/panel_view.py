@@ -127,11 +127,11 @@ def _trouble(document: Mapping[str, Any]) -> str:
     if not error:
         return ""
     message = html.escape(str(error["message"]))
-    told = f'<div role="alert" style="color:{_COLOURS[Tone.BAD]};white-space:pre-wrap">{message}</div>'
+    shown = f'<div role="alert" style="color:{_COLOURS[Tone.BAD]};white-space:pre-wrap">{message}</div>'
     if not error.get("stage"):
-        return told
+        return shown
     command = f"workbench open {document['pipeline_id']} {error['stage']}"
-    return f"{told}<div>Step through it, from a terminal: <code>{html.escape(command)}</code></div>"
+    return f"{shown}<div>Step through it, from a terminal: <code>{html.escape(command)}</code></div>"
 
 
 def _conservation(document: Mapping[str, Any]) -> str:

@@ -177,14 +177,14 @@ class StageSession:
         return self.run_folder.stage(stage) / self.manifest(stage).artefacts[0].path
 
     def begin(self) -> None:
-        """Make the stage's folder; by hand, also record that the stage is opened, which gives up its former result."""
+        """Make the stage's folder; by hand, also record that the stage is opened, which gives up its earlier result."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.headless:
             mark_folder(self.services.engine, self.run_folder)
             self._by_hand.started()
 
     def progress(self, done: int, total: int | None, unit: str = RECORDS, /) -> None:
-        """Show how far the running cell is, here and to everybody who watches the run.
+        """Show how far the running cell is, here and wherever the run is shown.
 
         By hand, raises `RunStateError` before the cell changes what a completed run has left.
         """

@@ -98,7 +98,7 @@ class Field:
         return self.entry.value
 
     def tell(self, reason: str) -> None:
-        """Say below the input what is wrong with it; nothing, when nothing is."""
+        """Show below the input what is wrong with it; an empty reason hides the line."""
         text = f'<span style="color:var(--jp-error-color1)" role="alert">{html.escape(reason)}</span>'
         self.problem.value = text if reason else ""
         self.problem.layout.display = "" if reason else "none"
@@ -176,8 +176,8 @@ def _coupled(
 ) -> widgets.Widget:
     """Let slider and number field follow each other; `place` is where on the slider a value lies, in its own steps.
 
-    A slider that is shown moves by itself to the nearest of its steps: that is nobody's choice, and is not followed.
-    Nor is a slider told where it has just been moved to: by then a hand may have moved it further.
+    A slider that is shown moves by itself to the nearest of its steps: a move that no person made is not followed.
+    Nor is a slider set to the value it has just reported: by then a person may have moved it further.
     """
     held: list[bool] = []
 

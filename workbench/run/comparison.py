@@ -135,7 +135,7 @@ def _shifts_of(engine: Engine, settings: Settings, compared: Compared, a: Row, b
 
 
 def _is_done(document: Row, stage: StageName) -> bool:
-    """Whether what lies there is the stage's result; a stage at work, or given up, leaves what nobody vouches for."""
+    """Whether what lies there is the stage's result; a running stage, or one given up, leaves unverified files."""
     return any(each["name"] == stage and each["status"] in STAGE_DONE for each in document["stages"])
 
 
@@ -237,11 +237,11 @@ def _shift_words(document: Document) -> Iterator[tuple[float, str]]:
             named.setdefault(row["column"], row)
     strongest = list(named.values())[:_LISTED]
     if strongest:
-        told = "; ".join(
+        shifts = "; ".join(
             f"{row['column']} ({row['size']}, {row['measure']} {row['value']:.2f}: {row['a']} in a, {row['b']} in b)"
             for row in strongest
         )
-        yield strongest[0]["strength"], f"distributions have shifted: {told}."
+        yield strongest[0]["strength"], f"distributions have shifted: {shifts}."
 
 
 def _seconds(document: Document) -> Iterator[tuple[float, str]]:

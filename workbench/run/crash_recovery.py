@@ -1,6 +1,6 @@
-"""What is left to do when the process that worked a run has died: whoever looks next does it.
+"""Recovers crashed runs: the next command that reads the database marks their notebooks and reports as crashed.
 
-The database learns of the crash from `reap`. Notebook and report then learn it from the run's events, which are truer
+`reap` records the crash in the database. Notebook and report are then amended from the run's events, which are newer
 than the last save: a cell is completed when its event says so, killed when it had only started, else it did not run.
 """
 
@@ -54,7 +54,7 @@ def _crashed_stages(engine: Engine, settings: Settings) -> Iterator[tuple[RunFol
 
 
 def _settle(engine: Engine, folder: RunFolder, stage: StageName, attempt: int) -> None:
-    """Finish one crashed stage; a disk that refuses leaves it to the next who looks."""
+    """Finish one crashed stage; after a disk error the next caller tries again."""
     here = folder.stage(stage)
     try:
         _remove_leftovers(here)
@@ -64,14 +64,14 @@ def _settle(engine: Engine, folder: RunFolder, stage: StageName, attempt: int) -
         log.warning("crashed stage not settled", extra={"stage": stage, "error_type": type(error).__name__})
 
 
-def _amend(notebook: Path, told: Mapping[int, CellStatus]) -> None:
-    """Tell the notebook, if there is one. What a person has made of it meanwhile is left as it is."""
+def _amend(notebook: Path, cells: Mapping[int, CellStatus]) -> None:
+    """Amend the notebook, if there is one; one that a person has edited meanwhile is left as it is."""
     from workbench.notebook.executed_notebook import (
-        amend_after_crash,  # costs a second, and most who look find no crash
+        amend_after_crash,  # costs a second, and most callers find no crash
     )
 
     try:
-        amend_after_crash(notebook, told, CRASH["name"], CRASH["message"])
+        amend_after_crash(notebook, cells, CRASH["name"], CRASH["message"])
     except FileNotFoundError:
         return
     except OSError:

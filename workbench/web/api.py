@@ -55,7 +55,7 @@ _changes = APIRouter(dependencies=[Depends(meant)], responses=problem_responses(
 def create_run(
     context: InContext, response: Response, parameters: RunParameters, idempotency_key: IdempotencyKey = None
 ) -> schemas.RunAccepted:
-    """Record a run and ask for it to be worked; answered when it is recorded."""
+    """Record a run and request its execution; returns when the run is recorded."""
     parameters = with_readable_input(parameters)
     context.take_start(idempotency_key)
     pipeline_id = started(context, parameters, idempotency_key)
@@ -122,7 +122,7 @@ async def run_events(
 
 
 def _number(last_event_id: str | None, after: int) -> int:
-    """Return the number that a client has heard last; what is no number of ours, or too long to be one, counts not."""
+    """Return the number of the last event that a client has; an invalid number is ignored."""
     return int(last_event_id) if last_event_id and _SEQUENCE.fullmatch(last_event_id) else after
 
 
@@ -146,7 +146,7 @@ def resume_run(
     pipeline_id: RunId,
     options: schemas.ResumeOptions = schemas.ResumeOptions(),  # noqa: B008
 ) -> schemas.Asked:
-    """Have an ended run worked again, from the first stage that does not verify or from the one named."""
+    """Execute an ended run again, from the first stage that fails verification or from the one named."""
     queries.run_row(context.engine, pipeline_id)
     if context.actions.resume is None:
         raise HTTPException(404, "this page does not resume runs")
@@ -157,7 +157,7 @@ def resume_run(
 
 @router.get("/compare", tags=["runs"])
 def compare(context: InContext, a: Annotated[str, Query()], b: Annotated[str, Query()]) -> dict[str, Any]:
-    """Tell how run b differs from run a."""
+    """Show how run b differs from run a."""
     return compared(context, a, b)
 
 
@@ -176,13 +176,13 @@ router.include_router(_changes)
 
 @health_router.get("/health")
 def health() -> schemas.Health:
-    """Tell that the page answers."""
+    """Report that the page answers."""
     return schemas.Health(status=_OK)
 
 
 @health_router.get("/ready", responses={503: {"model": schemas.Health, "description": "something is missing"}})
 def ready(context: InContext, response: Response) -> schemas.Health:
-    """Tell whether runs can be shown, followed and started; 503 when one of these cannot be done."""
+    """Report whether runs can be shown, followed and started; 503 when one of these cannot be done."""
     checks = {
         "database": _database(context),
         "live": _OK if context.live.connected.is_set() else "no connection to be notified by",

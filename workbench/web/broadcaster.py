@@ -1,8 +1,8 @@
-"""Tells everybody who watches what happens, as it happens: one thread, one database connection, any number of watchers.
+"""Sends the news of runs to subscribers: one thread, one database connection, any number of subscribers.
 
-PostgreSQL notifies of every new event (tracking/events.py); whatever else changes, and what a lost connection has
-missed, is found by one small query twice a second while somebody watches. While nobody does, the thread still looks
-every two seconds, for runs whose owner has died: the next page shows them as crashed.
+PostgreSQL notifies of every new event (workbench/state/events.py). Other changes, and events missed while the
+connection was lost, are found by one small query twice a second while there are subscribers. Without subscribers the thread still
+looks every two seconds for runs whose owner has died, so that the next page shows them as crashed.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ _VERSIONS = text("""
 """)
 
 
-class Watcher:
-    """One who watches: messages wait here until they are sent. `last` is the number of the last event it has."""
+class Subscriber:
+    """The queue of one stream: messages wait here until they are sent. `last` is the number of the last event in it."""
 
     def __init__(self, last: int) -> None:
         self.last = last
         self._loop = asyncio.get_running_loop()
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    def tell(self, message: bytes | None) -> None:
-        """Hand over a message from the live thread; None ends the stream. Whoever is too slow has to come again."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and the watcher with it
+    def send(self, message: bytes | None) -> None:
+        """Queue a message from the live thread; None ends the stream. A full queue ends it, too; clients reconnect."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the stream with it
             self._loop.call_soon_threadsafe(self._put, message)
 
     def _put(self, message: bytes | None) -> None:
@@ -68,15 +68,15 @@ class Watcher:
 
 
 class Topic(Protocol):
-    """What one kind of watcher is told about one run."""
+    """One kind of message about one run."""
 
-    watchers: list[Watcher]
+    subscribers: list[Subscriber]
 
-    def welcome(self, engine: Engine, watcher: Watcher) -> None:
-        """Tell a new watcher what it has missed. Raises `UnknownRun`."""
+    def welcome(self, engine: Engine, subscriber: Subscriber) -> None:
+        """Send a new subscriber what it has missed. Raises `UnknownRun`."""
 
     def refresh(self, engine: Engine) -> None:
-        """Tell all watchers what has changed. Raises `UnknownRun`."""
+        """Send all subscribers what has changed. Raises `UnknownRun`."""
 
 
 Key = tuple[str, str]  # kind of topic, run id
@@ -84,7 +84,7 @@ Change = Callable[[Engine], object]
 
 
 class Live:
-    """The thread. `make_topic(kind, pipeline_id)` builds what a watcher asks for; `look_after` ends crashed runs."""
+    """The thread. `make_topic(kind, pipeline_id)` builds what a subscriber asks for; `look_after` ends crashed runs."""
 
     def __init__(self, url: URL, make_topic: Callable[[str, str], Topic], look_after: Change) -> None:
         self._url = url
@@ -112,13 +112,13 @@ class Live:
 
     async def watch(self, kind: str, pipeline_id: str, last: int) -> AsyncGenerator[bytes, None]:
         """Yield messages of this kind about a run that exists: those after event `last`, then each as it happens."""
-        watcher = Watcher(last)
-        self._ask(lambda engine: self._join((kind, pipeline_id), watcher, engine))
+        subscriber = Subscriber(last)
+        self._ask(lambda engine: self._join((kind, pipeline_id), subscriber, engine))
         try:
-            while (message := await watcher.next()) is not None:
+            while (message := await subscriber.next()) is not None:
                 yield message
         finally:
-            self._ask(lambda _engine: self._leave((kind, pipeline_id), watcher))
+            self._ask(lambda _engine: self._leave((kind, pipeline_id), subscriber))
 
     def _ask(self, change: Change) -> None:
         self._asked.append(change)
@@ -128,17 +128,17 @@ class Live:
         with contextlib.suppress(BlockingIOError, OSError):  # full: it is awake anyway; closed: it has ended
             self._waker.send(b"x")
 
-    def _join(self, key: Key, watcher: Watcher, engine: Engine) -> None:
+    def _join(self, key: Key, subscriber: Subscriber, engine: Engine) -> None:
         topic = self._topics.setdefault(key, self._make_topic(*key))
-        if watcher not in topic.watchers:
-            topic.watchers.append(watcher)
-        self._guarded(key, lambda: topic.welcome(engine, watcher))
+        if subscriber not in topic.subscribers:
+            topic.subscribers.append(subscriber)
+        self._guarded(key, lambda: topic.welcome(engine, subscriber))
 
-    def _leave(self, key: Key, watcher: Watcher) -> None:
+    def _leave(self, key: Key, subscriber: Subscriber) -> None:
         topic = self._topics.get(key)
-        if topic is not None and watcher in topic.watchers:
-            topic.watchers.remove(watcher)
-            if not topic.watchers:
+        if topic is not None and subscriber in topic.subscribers:
+            topic.subscribers.remove(subscriber)
+            if not topic.subscribers:
                 del self._topics[key]
                 self._versions.pop(key[1], None)
 
@@ -149,13 +149,13 @@ class Live:
                     self._serve(engine, connection)
             except (DBAPIError, psycopg2.Error, OSError) as error:
                 log.warning("live connection lost, trying again", extra={"error_type": type(error).__name__})
-            except Exception:  # nobody meant it; everybody who watches depends on the next pass
+            except Exception:  # a programming error; all streams depend on the next pass
                 log.exception("live pass failed, trying again")
             self.connected.clear()
             self._stopping.wait(_AGAIN_SECONDS)
         for topic in self._topics.values():
-            for watcher in topic.watchers:
-                watcher.tell(None)
+            for subscriber in topic.subscribers:
+                subscriber.send(None)
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[tuple[Engine, Any]]:
@@ -187,7 +187,7 @@ class Live:
                     looked = time.monotonic()
                 self._refresh(changed, engine)
                 if is_due:
-                    self._look_after(engine)  # last, so that nobody has to wait for news of others' runs
+                    self._look_after(engine)  # last: messages come first
                 if not connection.notifies:
                     self._sleep(selector)
 
@@ -221,17 +221,17 @@ class Live:
             if key[1] in changed:
                 self._guarded(key, lambda topic=topic: topic.refresh(engine))  # type: ignore[misc]
 
-    def _guarded(self, key: Key, tell: Callable[[], None]) -> None:
-        """Tell a topic's watchers; a run that is gone, or cannot be shown, ends their streams and no others."""
+    def _guarded(self, key: Key, send: Callable[[], None]) -> None:
+        """Call `send`; a run that is gone, or cannot be shown, ends the streams of its subscribers and no others."""
         try:
-            tell()
+            send()
         except (DBAPIError, psycopg2.Error, OSError):
             raise
         except Exception as error:
             if not isinstance(error, UnknownRun):
                 log.exception("run not shown", extra={"pipeline_id": key[1]})
-            for watcher in self._topics.pop(key).watchers:
-                watcher.tell(None)
+            for subscriber in self._topics.pop(key).subscribers:
+                subscriber.send(None)
 
 
 def _notified(connection: Any) -> set[str]:

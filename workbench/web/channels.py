@@ -1,4 +1,4 @@
-"""What watchers of a run are told: programs get numbered events, the page gets the parts of it that have changed."""
+"""Messages about a run: programs get numbered events, the page gets those of its parts that have changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workbench.state import queries
 from workbench.state.events import event_document
 from workbench.state.run_snapshot import RunReader, RunSnapshot
 from workbench.state.states import StageStatus
-from workbench.web.broadcaster import Topic, Watcher
+from workbench.web.broadcaster import Topic, Subscriber
 
 EVENTS, PAGE = "events", "page"
 Render = Callable[[RunSnapshot], Mapping[str, str]]
@@ -29,30 +29,30 @@ _RETRY = b"retry: 1000\r\n\r\n"
 
 @dataclass
 class EventTopic:
-    """Numbered events, each once and in order for each watcher; progress between them comes without a number."""
+    """Numbered events, each once and in order for each subscriber; progress between them comes without a number."""
 
     pipeline_id: str
-    watchers: list[Watcher] = field(default_factory=list)
+    subscribers: list[Subscriber] = field(default_factory=list)
     _progress: dict[str, Any] = field(default_factory=dict)
 
-    def welcome(self, engine: Engine, watcher: Watcher) -> None:
+    def welcome(self, engine: Engine, subscriber: Subscriber) -> None:
         newest = int(queries.run_row(engine, self.pipeline_id)["event_sequence"])
-        watcher.last = min(watcher.last, newest)
-        self._tell_events(engine, [watcher])
+        subscriber.last = min(subscriber.last, newest)
+        self._send_events(engine, [subscriber])
 
     def refresh(self, engine: Engine) -> None:
-        self._tell_events(engine, self.watchers)
-        self._tell_progress(engine)
+        self._send_events(engine, self.subscribers)
+        self._send_progress(engine)
 
-    def _tell_events(self, engine: Engine, watchers: list[Watcher]) -> None:
-        for event in queries.events_after(engine, self.pipeline_id, min(each.last for each in watchers)):
+    def _send_events(self, engine: Engine, subscribers: list[Subscriber]) -> None:
+        for event in queries.events_after(engine, self.pipeline_id, min(each.last for each in subscribers)):
             message = ServerSentEvent(to_text(event_document(event)), id=str(event.sequence)).encode()
-            for watcher in watchers:
-                if event.sequence > watcher.last:
-                    watcher.last = event.sequence
-                    watcher.tell(message)
+            for subscriber in subscribers:
+                if event.sequence > subscriber.last:
+                    subscriber.last = event.sequence
+                    subscriber.send(message)
 
-    def _tell_progress(self, engine: Engine) -> None:
+    def _send_progress(self, engine: Engine) -> None:
         stages = queries.stage_rows(engine, self.pipeline_id)
         if not stages:
             raise UnknownRun(f"run {self.pipeline_id} was cleaned away")
@@ -60,33 +60,33 @@ class EventTopic:
         for stage, progress in running.items():
             if progress and self._progress.get(stage) != progress:
                 message = ServerSentEvent(to_text({"stage": stage, **progress}), event="progress").encode()
-                for watcher in self.watchers:
-                    watcher.tell(message)
+                for subscriber in self.subscribers:
+                    subscriber.send(message)
         self._progress = running
 
 
 @dataclass
 class PageTopic:
-    """The page's parts as HTML, by the id of their element; rendered once for all who watch the run."""
+    """The page's parts as HTML, by the id of their element; rendered once for all subscribers."""
 
     reader: RunReader
     render: Render
-    watchers: list[Watcher] = field(default_factory=list)
+    subscribers: list[Subscriber] = field(default_factory=list)
     _shown: Mapping[str, str] = field(default_factory=dict)
 
-    def welcome(self, engine: Engine, watcher: Watcher) -> None:
-        self._tell_changes(engine, [each for each in self.watchers if each is not watcher])
-        watcher.tell(_parts(self._shown))
+    def welcome(self, engine: Engine, subscriber: Subscriber) -> None:
+        self._send_changes(engine, [each for each in self.subscribers if each is not subscriber])
+        subscriber.send(_parts(self._shown))
 
     def refresh(self, engine: Engine) -> None:
-        self._tell_changes(engine, self.watchers)
+        self._send_changes(engine, self.subscribers)
 
-    def _tell_changes(self, engine: Engine, watchers: list[Watcher]) -> None:
+    def _send_changes(self, engine: Engine, subscribers: list[Subscriber]) -> None:
         parts = self.render(self.reader.read(engine))
         changed = {name: part for name, part in parts.items() if self._shown.get(name) != part}
         self._shown = parts
-        for watcher in watchers if changed else ():
-            watcher.tell(_parts(changed))
+        for subscriber in subscribers if changed else ():
+            subscriber.send(_parts(changed))
 
 
 def topic_maker(settings: Settings, render: Render) -> Callable[[str, str], Topic]:
@@ -109,7 +109,7 @@ def _parts(parts: Mapping[str, str]) -> bytes:
 
 
 class Stream(EventSourceResponse):
-    """Messages that are encoded already. Whoever takes none for half a minute is let go, and comes again."""
+    """A stream of encoded messages. A client that takes none for half a minute is disconnected, and reconnects."""
 
     def __init__(self, messages: AsyncGenerator[bytes, None]) -> None:
         super().__init__(_with_retry(messages), ping=_PING_SECONDS, send_timeout=_SEND_SECONDS)
@@ -123,5 +123,5 @@ async def _with_retry(messages: AsyncGenerator[bytes, None]) -> AsyncGenerator[b
 
 
 def wants_stream(request: Request) -> bool:
-    """Tell whether the client asks for a stream, as browsers' EventSource does."""
+    """Return whether the client asks for a stream, as browsers' EventSource does."""
     return "text/event-stream" in request.headers.get("accept", "")

@@ -41,7 +41,7 @@ class Context:
         return HTMLResponse(self.templates.get_template(template).render(shared | values), status)
 
     def trouble(self) -> str | None:
-        """Say in one sentence what keeps new runs from being worked; what keeps us from asking does, too."""
+        """Say in one sentence what keeps new runs from being worked; an error of the check counts, too."""
         try:
             return self.actions.trouble()
         except WorkbenchError as error:

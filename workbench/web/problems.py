@@ -83,7 +83,7 @@ def problem_response(
 
 
 async def send_problem(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
-    """Answer before any handler is asked."""
+    """Answer before any handler runs."""
     await problem_response(status, detail)(scope, receive, send)
 
 
@@ -147,10 +147,10 @@ def _on_workbench(request: Request, error: Exception) -> Response:
 
 def _on_database(request: Request, error: Exception) -> Response:
     log.error("database not reachable", extra={"error_type": type(error).__name__})
-    return _answer(request, 503, "the database cannot be reached just now; see `workbench doctor`")
+    return _answer(request, 503, "the database cannot be reached; see `workbench doctor`")
 
 
 def _on_unexpected(request: Request, error: Exception) -> Response:
-    answer = _answer(request, 500, f"this should not have happened ({type(error).__name__}); the log says more")
-    protect(answer.headers)  # Starlette sends this one past the gate
+    answer = _answer(request, 500, f"internal error ({type(error).__name__}); see the log")
+    protect(answer.headers)  # Starlette sends this one outside the middleware
     return answer

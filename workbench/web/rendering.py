@@ -66,7 +66,7 @@ def plotly_styles() -> tuple[str, ...]:
 
 
 def badge(status: str) -> Markup:
-    """Return a status as a word in its colour, with a mark for those who do not see colours."""
+    """Return a status as a word in its colour, with a mark for readers without colours."""
     tone = tone_of(status)
     words = status.replace("_", " ")
     mark = Markup('<span aria-hidden="true">{}</span> ').format(_MARKS[tone])
@@ -96,7 +96,7 @@ def moment_text(moment: datetime | str | None) -> Markup:
 
 
 def figure_block(figure: Figure, words: str) -> Markup:
-    """Return a figure as the page's script draws it, and `words` for those who do not see it drawn."""
+    """Return a figure as the page's script draws it, and `words` as its description."""
     data = figure.to_json().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Markup(
         '<figure class="plot"><div data-figure role="img" aria-label="{}"></div><figcaption>{}</figcaption></figure>'

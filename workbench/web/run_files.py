@@ -1,4 +1,4 @@
-"""The files a run has left, found by run, stage and manifest alone: no path is ever made of what somebody asks for."""
+"""The files a run has left, found by run, stage and manifest alone: no path is ever made from text of a request."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from workbench.state.states import RunStatus
 
 
 class RunAccepted(BaseModel):
-    """A run that is recorded: it will be worked, or be seen as crashed."""
+    """A run that is recorded: a worker executes it, or it ends as crashed."""
 
     pipeline_id: str
     href: str
@@ -20,7 +20,7 @@ class RunAccepted(BaseModel):
 
 
 class RunFigures(BaseModel):
-    """Key figures of one run: seconds of work over all its attempts; null is what is not known, never nought."""
+    """Key figures of one run: seconds of work over all its attempts; null means unknown, never zero."""
 
     pipeline_id: str
     status: RunStatus
@@ -88,7 +88,7 @@ class EventsPage(BaseModel):
 
 
 class Asked(BaseModel):
-    """Somebody was asked to do something; the run's events tell when it is done."""
+    """The request was passed on; the run's events show when it is done."""
 
     pipeline_id: str
     asked: str

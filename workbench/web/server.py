@@ -1,4 +1,4 @@
-"""Serves the page until it is told to stop."""
+"""Serves the page until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STOP_SECONDS = 5
 
 
 def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `on_ready` is told the address once it answers there.
+    """Serve until SIGINT or SIGTERM; `on_ready` is called with the address once it answers there.
 
     Raises `InvalidSetting` for an address that others can reach without a token, `ServiceUnavailable` for a taken one.
     """
@@ -40,7 +40,7 @@ def serve(settings: Settings, engine: Engine, actions: Actions, on_ready: Callab
 
 
 class _Announcing(uvicorn.Server):
-    """Tells when it has started."""
+    """Calls back when it has started."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -58,7 +58,7 @@ def _bound(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ServiceUnavailable(f"page at {host}: {error.strerror or error}; correct WORKBENCH_WEB_HOST") from error
+        raise ServiceUnavailable(f"page at {host}: {error.strerror or error}; fix WORKBENCH_WEB_HOST") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)

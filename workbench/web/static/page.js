@@ -32,7 +32,7 @@ function follow(root) {
     pause = Math.min(pause * 2, again.longest);
   }
 
-  // A browser has few connections to one place, so a page that nobody looks at gives its own back.
+  // A browser has few connections to one place, so a hidden page closes its own.
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : source || open()));
   if (!document.hidden) open();
 }
