@@ -1,8 +1,8 @@
 """Sends the news of runs to subscribers: one thread, one database connection, any number of subscribers.
 
 PostgreSQL notifies of every new event (workbench/state/events.py). Other changes, and events missed while the
-connection was lost, are found by one small query twice a second while there are subscribers. Without subscribers the thread still
-looks every two seconds for runs whose owner has died, so that the next page shows them as crashed.
+connection was lost, are found by one small query twice a second while there are subscribers. Without subscribers the
+thread still looks every two seconds for runs whose owner has died, so that the next page shows them as crashed.
 """
 
 from __future__ import annotations

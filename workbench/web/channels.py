@@ -18,7 +18,7 @@ from workbench.state import queries
 from workbench.state.events import event_document
 from workbench.state.run_snapshot import RunReader, RunSnapshot
 from workbench.state.states import StageStatus
-from workbench.web.broadcaster import Topic, Subscriber
+from workbench.web.broadcaster import Subscriber, Topic
 
 EVENTS, PAGE = "events", "page"
 Render = Callable[[RunSnapshot], Mapping[str, str]]
