@@ -58,7 +58,8 @@ def stage_times(rows: Rows) -> go.Figure:
     """Show the seconds that each run spent in each stage."""
     timed = [row for row in reversed(rows) if row["stage_seconds"]]
     figure = go.Figure(layout={"barmode": "stack"})
-    for stage, colour in zip(STAGE_NAMES, cycle(PALETTE), strict=False):
+    stages = dict.fromkeys([*STAGE_NAMES, *(stage for row in timed for stage in row["stage_seconds"])])
+    for stage, colour in zip(stages, cycle(PALETTE), strict=False):
         seconds = [row["stage_seconds"].get(stage) for row in timed]
         figure.add_bar(x=_numbers(timed), y=seconds, name=stage, marker_color=colour, **_named(timed))
     return _or_note(titled(figure, "Stage times", "runs, oldest to newest", "time (s)"), timed)

@@ -54,7 +54,7 @@ def _list_of(runs: list[queries.Row], without: str, namespace: MutableMapping[st
 
 
 def _words(run: queries.Row) -> str:
-    records = next(iter(queries.record_counts(run["counts"]).values()), None)
+    records = next(iter(queries.record_counts(queries.chain_of(run), run["counts"]).values()), None)
     counted = f"{records:,} records" if records is not None else "no records yet"
     status = run_status_words(run["status"], run["trigger"])
     origin = f", copy of {run['derived_from']}" if run["derived_from"] else ""

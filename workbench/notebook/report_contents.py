@@ -14,8 +14,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from workbench.base.durable_files import written_whole
-from workbench.stage.artefacts import RunFolder, stage_folder_name
-from workbench.stage.pipeline import STAGES, Stage, StageName
+from workbench.stage.artefacts import RunFolder, chain_in, stage_folder
+from workbench.stage.pipeline import Stage, StageName
 
 ASSETS = Path(__file__).parent / "report_assets"
 _CONTENTS = re.compile(rb'<nav class="contents".*?</nav>', re.DOTALL)
@@ -41,18 +41,19 @@ def templates() -> Environment:
 
 def stage_of(report: Path) -> Stage | None:
     """Return the stage in whose folder a report lies, None elsewhere."""
-    return next((each for each in STAGES if stage_folder_name(each.name) == report.parent.name), None)
+    run = report.parent.parent
+    return next((each for each in chain_in(run).stages if stage_folder(run, each.name) == report.parent), None)
 
 
 def contents_of(report: Path) -> tuple[StageLink, ...]:
     """Return the contents for a report that exists, or is about to; none for one outside a stage's folder."""
     if stage_of(report) is None:
         return ()
-    return tuple(_link(stage, report) for stage in STAGES)
+    return tuple(_link(stage, report) for stage in chain_in(report.parent.parent).stages)
 
 
 def _link(stage: Stage, report: Path) -> StageLink:
-    folder = report.parent.parent / stage_folder_name(stage.name)
+    folder = stage_folder(report.parent.parent, stage.name)
     own = [report] if folder == report.parent else []
     newest = max([*own, *folder.glob("report*.html")], key=_attempt, default=None)
     place = f"../{folder.name}/{newest.name}" if newest else ""
@@ -80,9 +81,10 @@ def mark_earlier(folder: RunFolder, stage: StageName) -> None:
 
     The report of the new attempt is another file, or replaces this one. Raises `OSError`.
     """
-    begun = next(each for each in STAGES if each.name == stage)
+    chain = folder.chain
+    begun = chain.named(stage)
     line = templates().get_template("earlier.html.j2").render(stage=begun.title, moment=datetime.now(UTC)).encode()
-    for each in STAGES[STAGES.index(begun) :]:
+    for each in chain.stages[chain.position(stage) - 1 :]:
         for report in sorted(folder.stage(each.name).glob("report*.html")):
             head, top, rest = report.read_bytes().partition(_TOP)
             if top and _EARLIER not in head:

@@ -14,7 +14,7 @@ from workbench.base.settings import Settings
 from workbench.data.spark_files import part_files
 from workbench.run.drift import Shift, cramers_v, shifts_between
 from workbench.stage.artefacts import RunFolder, schema_of
-from workbench.stage.pipeline import PIPELINE, STAGE_NAMES, Compared, StageName
+from workbench.stage.pipeline import PIPELINE, Compared, StageName
 from workbench.state import queries
 from workbench.state.cell_states import COMPLETED, cell_states
 from workbench.state.run_document import run_document
@@ -172,7 +172,7 @@ def _versions(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
 def _fingerprints(a: Mapping[str, Row], b: Mapping[str, Row]) -> list[Row]:
     """Return the stages whose code or environment hashes differ; only where both runs know them for certain."""
     found = []
-    for stage in STAGE_NAMES:
+    for stage in (name for name in a if name in b):
         one, other = (run[stage].get("fingerprint") or {} for run in (a, b))
         for kind in ("code", "environment"):
             if one and other and one.get(kind) != other.get(kind):

@@ -17,7 +17,7 @@ from workbench.base.errors import ManifestBroken
 from workbench.run.publisher import publish_soon
 from workbench.stage.artefacts import MANIFEST, Manifest, RunFolder, versions
 from workbench.stage.conservation import check_borders
-from workbench.stage.pipeline import PIPELINE, STAGES, StageName, stage_named
+from workbench.stage.pipeline import StageName
 from workbench.state import queries
 from workbench.state.events import Event, EventType
 from workbench.state.publication_queue import request_publication
@@ -53,14 +53,15 @@ def verified_manifest(folder: RunFolder, stage: StageName) -> Manifest:
     if (manifest.pipeline_id, manifest.stage) != (folder.pipeline_id, stage):
         raise ManifestBroken(f"{folder.stage(stage) / MANIFEST}: is that of run {manifest.pipeline_id}")
     manifest.verify(folder.stage(stage))
-    check_borders(stage, {**counts_before(folder, stage), **manifest.counts})
+    check_borders(stage, {**counts_before(folder, stage), **manifest.counts}, folder.chain)
     return manifest
 
 
 def counts_before(folder: RunFolder, stage: StageName) -> dict[str, int]:
     """Return the counts of all stages before `stage` that left a manifest."""
     counts: dict[str, int] = {}
-    for earlier in STAGES[: STAGES.index(stage_named(stage))]:
+    chain = folder.chain
+    for earlier in chain.stages[: chain.position(stage) - 1]:
         if (folder.stage(earlier.name) / MANIFEST).exists():
             counts |= Manifest.read(folder.stage(earlier.name)).counts
     return counts
@@ -73,14 +74,15 @@ def record_stage(run: OwnedRun, folder: RunFolder, manifest: Manifest) -> None:
 
 def announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
     """Return what a stage tells the event bus of its dataset; None for stages that announce none."""
-    kind = stage_named(manifest.stage).announce
+    chain = folder.chain
+    kind = chain.named(manifest.stage).announce
     if not kind:
         return None
     artefact = manifest.artefacts[0]
     data: dict[str, Any] = {
         "path": str(folder.stage(manifest.stage) / artefact.path),
         "rows": artefact.rows,
-        "rejects": manifest.counts.get(PIPELINE.rejects.count),
+        "rejects": manifest.counts.get(chain.rejects.count),
         "bytes": artefact.bytes,
         "sha256": artefact.sha256,
     }
@@ -96,7 +98,7 @@ def complete_run(run: OwnedRun, folder: RunFolder, schema: str) -> None:
 
 def _output_of(folder: RunFolder) -> str | None:
     """Return the path of the run's output file, the first artefact of the stage that is declared to leave it."""
-    stage = next((stage.name for stage in STAGES if stage.output), None)
+    stage = next((stage.name for stage in folder.chain.stages if stage.output), None)
     return str(folder.stage(stage) / Manifest.read(folder.stage(stage)).artefacts[0].path) if stage else None
 
 
@@ -117,10 +119,10 @@ def _write_run_manifest(folder: RunFolder, parameters: Mapping[str, Any], counts
     document = {
         "pipeline_id": folder.pipeline_id,
         "parameters": parameters,
-        "records": queries.record_counts(counts),
+        "records": queries.record_counts(folder.chain, counts),
         "stages": {
             name: Manifest.read(folder.stage(name)).model_dump(mode="json", include={"counts", "artefacts"})
-            for name in (stage.name for stage in STAGES)
+            for name in (stage.name for stage in folder.chain.stages)
             if (folder.stage(name) / MANIFEST).exists()
         },
         "versions": versions(),

@@ -13,6 +13,7 @@ from workbench.stage.artefacts import Manifest, RunFolder, schema_of
 from workbench.stage.pipeline import STAGE_NAMES, StageName, stage_before
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
+from workbench.state.next_attempt import check_same_stages
 from workbench.state.runs import Origin, OwnedRun, create_run
 from workbench.state.states import TERMINAL, RunStatus, StageStatus
 
@@ -21,11 +22,13 @@ def changeable_run(engine: Engine, settings: Settings, pipeline_id: str, stage: 
     """Return the run that work by hand on this one changes: itself, or a copy of it once it is completed.
 
     The newest copy that is still open and has the stage's input is gone on with, else a new one is made. Raises
-    `UnknownRun`, `RunStateError` while a process works the run, `ManifestBroken` when what is to be copied is damaged.
+    `UnknownRun`, `ResumeRefused` for a run of other stages, `RunStateError` while a process works the run,
+    `ManifestBroken` when what is to be copied is damaged.
     """
     row = queries.run_row(engine, pipeline_id)
     if row["lease_owner"] is not None:
         raise RunStateError(f"run {pipeline_id} is {row['status']} elsewhere: wait for its end, or choose another run")
+    check_same_stages(pipeline_id, row["chain"])
     if row["status"] != RunStatus.COMPLETED:
         return pipeline_id
     return queries.open_copy(engine, pipeline_id, stage_before(stage)) or _copied(engine, settings, row, stage)

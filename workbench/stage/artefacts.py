@@ -1,6 +1,7 @@
 """Where a run's files lie, and how a manifest proves them.
 
 WORKBENCH_HOME/runs/<id>/manifest.json            the run: who, when, which parameters
+WORKBENCH_HOME/runs/<id>/chain.json               the chain that the run was begun with
 WORKBENCH_HOME/runs/<id>/database                 the identity of the database that has the run's row
 WORKBENCH_HOME/runs/<id>/<nn_stage>/…             a stage's artefacts
 WORKBENCH_HOME/runs/<id>/<nn_stage>/manifest.json rows, bytes and sha256 of each artefact
@@ -9,6 +10,7 @@ WORKBENCH_HOME/runs/<id>/<nn_stage>/manifest.json rows, bytes and sha256 of each
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,10 +23,11 @@ from pydantic import BaseModel, ConfigDict
 from workbench.base.durable_files import made_folder, written_whole
 from workbench.base.errors import ManifestBroken
 from workbench.base.run_id import checked_run_id
-from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.stage.pipeline import PIPELINE, Pipeline, StageName
 
 MANIFEST = "manifest.json"
 IDENTITY = "database"
+CHAIN = "chain.json"
 COUNTED = "counted.json"
 _PACKAGES = ("notebook-workbench", "dbt-core", "dbt-postgres", "faker", "numpy", "polars", "pyarrow", "pyspark")
 
@@ -45,8 +48,14 @@ class RunFolder:
     def path(self) -> Path:
         return self.home / "runs" / checked_run_id(self.pipeline_id)
 
+    @property
+    def chain(self) -> Pipeline:
+        """The chain that the run was begun with; the project's own where the run left none in its folder."""
+        return chain_in(self.path)
+
     def stage(self, stage: StageName) -> Path:
-        return self.path / stage_folder_name(stage)
+        """Return the folder of a stage."""
+        return stage_folder(self.path, stage)
 
     def begin(self, stage: StageName) -> Path:
         """Make the folder of a stage that begins and return it; what tells of an earlier result there goes.
@@ -59,9 +68,21 @@ class RunFolder:
         return folder
 
 
-def stage_folder_name(stage: StageName) -> str:
-    """Return the name of a stage's folder within its run's, e.g. 03_process."""
-    return f"{STAGE_NAMES.index(stage) + 1:02}_{stage}"
+def chain_in(run: Path) -> Pipeline:
+    """Return the chain of the run in this folder; the project's where the folder tells none."""
+    try:
+        return Pipeline.of_snapshot(json.loads((run / CHAIN).read_bytes()))
+    except FileNotFoundError:
+        return PIPELINE
+
+
+def stage_folder(run: Path, stage: StageName) -> Path:
+    """Return a stage's folder, `NN_name`: the one that is there, or else that of its place in the run's chain."""
+    there = next(run.glob(f"[0-9][0-9]_{stage}"), None)
+    if there is not None:
+        return there
+    names = [each.name for each in chain_in(run).stages]
+    return run / (f"{names.index(stage) + 1:02}_{stage}" if stage in names else stage)
 
 
 @dataclass(frozen=True)

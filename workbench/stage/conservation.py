@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from workbench.base.errors import ConservationBroken
-from workbench.stage.pipeline import PIPELINE, StageName
+from workbench.stage.pipeline import PIPELINE, Pipeline, StageName
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class Border:
         return self.left == self.right
 
 
-def borders(stage: StageName, counts: Mapping[str, int]) -> list[Border]:
+def borders(stage: StageName, counts: Mapping[str, int], chain: Pipeline = PIPELINE) -> list[Border]:
     """Return the equations that `stage` closes; `counts` are those of all stages up to and with it.
 
     Raises `ConservationBroken` when the stage has not counted what it is declared to count.
     """
-    missing = [name for name in PIPELINE.named(stage).counts if name not in counts]
+    missing = [name for name in chain.named(stage).counts if name not in counts]
     if missing:
         raise ConservationBroken(f"stage {stage}: its notebook has not counted {missing[0]}")
     return [
         Border(str(equation), _sum(equation.left, counts), _sum(equation.right, counts))
-        for equation in PIPELINE.closed_by(stage, counts)
+        for equation in chain.closed_by(stage, counts)
     ]
 
 
@@ -41,9 +41,9 @@ def _sum(names: tuple[str, ...], counts: Mapping[str, int]) -> int:
     return sum(counts[name] for name in names)
 
 
-def check_borders(stage: StageName, counts: Mapping[str, int]) -> list[dict[str, Any]]:
+def check_borders(stage: StageName, counts: Mapping[str, int], chain: Pipeline = PIPELINE) -> list[dict[str, Any]]:
     """Return the stage's equations as JSON; raises `ConservationBroken` naming the first that does not hold."""
-    checked = borders(stage, counts)
+    checked = borders(stage, counts, chain)
     for border in checked:
         if not border.holds:
             sides = f"{border.left:,} and {border.right:,}"

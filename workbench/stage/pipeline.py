@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -18,6 +20,7 @@ from workbench.stage.condition import checked_condition, holds
 FILE = DECLARATION
 _NAME = r"^[a-z][a-z0-9_]{0,39}$"
 
+STAGE_NAME = re.compile(_NAME)
 StageName: TypeAlias = str
 Condition = Annotated[str, AfterValidator(lambda text: text and checked_condition(text))]
 Count = Annotated[str, Field(pattern=_NAME)]
@@ -134,7 +137,7 @@ class Pipeline(_Declared):
     title: str = ""
     size: str = ""
     conserve: tuple[str, ...] = ()
-    figures: Mapping[str, tuple[Count, ...]] = {}
+    figures: Mapping[str, Annotated[tuple[Count, ...], Field(min_length=1)]] = {}
     publish: Publish = Publish()
     rejects: Rejects = Rejects()
     compare: tuple[Compared, ...] = ()
@@ -149,6 +152,21 @@ class Pipeline(_Declared):
             raise InvalidPipeline(f"{path}: {_in_words(error.errors()[0])}") from None
         except (OSError, ValueError) as error:
             raise InvalidPipeline(f"{path}: {error}") from error
+
+    @classmethod
+    def of_snapshot(cls, snapshot: Mapping[str, Any]) -> Self:
+        """Return the chain that a run was begun with, from its row."""
+        return _validated(cls, json.dumps(snapshot))
+
+    @property
+    def snapshot(self) -> dict[str, Any]:
+        """The declaration as JSON, for the runs that are begun with it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def difference_to(self, other: Pipeline) -> str:
+        """Say how the stages of a run's chain differ from another chain's; empty where they are the same."""
+        own, others = ([stage.name for stage in each.stages] for each in (self, other))
+        return "" if own == others else f"its stages are {', '.join(own)}, the project's are {', '.join(others)}"
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -173,9 +191,19 @@ class Pipeline(_Declared):
                 raise ValueError(f"conserve, {equation}: no stage counts {unknown[0]}")
         return self
 
+    def title_of(self, name: str) -> str:
+        """Return the title of a stage, or its name where the chain has no such stage."""
+        return self._by_name[name].title if name in self._by_name else name
+
     @cached_property
     def equations(self) -> tuple[Equation, ...]:
         return tuple(Equation.parsed(text) for text in self.conserve)
+
+    @cached_property
+    def key_figures(self) -> Mapping[str, tuple[Count, ...]]:
+        """The figures in the order in which the stages count them: JSON in the database keeps none."""
+        order = [count for stage in self.stages for count in stage.counts]
+        return dict(sorted(self.figures.items(), key=lambda figure: order.index(figure[1][0])))
 
     def named(self, name: str) -> Stage:
         """Return the stage of this name; raises `KeyError`."""
@@ -211,6 +239,11 @@ class Pipeline(_Declared):
     @cached_property
     def _by_name(self) -> Mapping[str, Stage]:
         return {stage.name: stage for stage in self.stages}
+
+
+@lru_cache(maxsize=64)
+def _validated(model: type[Pipeline], snapshot: str) -> Any:
+    return model.model_validate_json(snapshot)
 
 
 def _in_words(problem: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from workbench.base.durable_files import written_whole
-from workbench.stage.artefacts import IDENTITY, RunFolder
+from workbench.stage.artefacts import CHAIN, IDENTITY, RunFolder
 
 _MAY_ASK = text("select has_function_privilege('pg_control_system()', 'execute')")
 _CLUSTER = text("select system_identifier from pg_control_system()")
@@ -29,8 +29,12 @@ def identity_of(connection: Connection) -> str | None:
     return None if identity is None else str(identity)
 
 
+_CHAIN = text("select cast(chain as text) from pipelines where id = :pipeline_id")
+
+
 def mark_folder(engine: Engine, folder: RunFolder) -> None:
-    """Write the database's identity into a run's folder, unless one stands there."""
+    """Write the run's chain and the database's identity into a run's folder, unless they stand there."""
+    _write_chain(engine, folder)
     path = folder.path / IDENTITY
     if path.exists():
         return
@@ -39,6 +43,15 @@ def mark_folder(engine: Engine, folder: RunFolder) -> None:
     if identity is not None:
         with written_whole(path) as file:
             file.write(f"{identity}\n".encode())
+
+
+def _write_chain(engine: Engine, folder: RunFolder) -> None:
+    path = folder.path / CHAIN
+    with engine.connect() as connection:
+        chain = connection.execute(_CHAIN, {"pipeline_id": folder.pipeline_id}).scalar_one_or_none()
+    if chain is not None and not (path.exists() and path.read_bytes() == chain.encode()):
+        with written_whole(path) as file:
+            file.write(chain.encode())
 
 
 def identity_in(folder: Path) -> str | None:

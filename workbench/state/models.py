@@ -46,6 +46,7 @@ class Pipeline(Base):
 
     `seconds_before` is the work done before `started_at`: in earlier attempts, and in stages stepped through by hand.
     `derived_from` is the completed run whose results this one began with, where a person went on from a copy of it.
+    `chain` is the declaration of the stages that the run was begun with.
     `number` grows with every new run, whatever the clock says: it decides which of two runs is the newer one.
     """
 
@@ -61,6 +62,7 @@ class Pipeline(Base):
     trigger: Mapped[str]
     attempt: Mapped[int] = mapped_column(server_default="1")
     parameters: Mapped[dict[str, Any]]
+    chain: Mapped[dict[str, Any]]
     counts: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     input_file: Mapped[str | None]
     output_file: Mapped[str | None]

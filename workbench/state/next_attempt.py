@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, extract, func, select, update
 
-from workbench.base.errors import UnknownRun
-from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.base.errors import ResumeRefused, UnknownRun
+from workbench.stage.pipeline import PIPELINE, STAGE_NAMES, StageName
+from workbench.stage.pipeline import Pipeline as Chain
 from workbench.state.counts import sum_up_counts
 from workbench.state.crash_detection import reap
 from workbench.state.database import patient
@@ -69,16 +70,24 @@ def _owner_and_attempt(connection: Connection, pipeline_id: str) -> tuple[uuid.U
 
 
 def _check(connection: Connection, pipeline_id: str, from_stage: StageName | None) -> None:
-    present = connection.execute(select(Pipeline.status).where(Pipeline.id == pipeline_id)).scalar_one_or_none()
+    present = connection.execute(select(Pipeline.status, Pipeline.chain).where(Pipeline.id == pipeline_id)).first()
     if present is None:
         raise UnknownRun(f"run {pipeline_id!r}: unknown; `workbench runs` lists them")
-    check_resume_way(pipeline_id, RunStatus(present), stage_named=from_stage is not None)
+    check_resume_way(pipeline_id, RunStatus(present.status), stage_named=from_stage is not None)
+    check_same_stages(pipeline_id, present.chain)
+
+
+def check_same_stages(pipeline_id: str, chain: Mapping[str, Any]) -> None:
+    """Raise `ResumeRefused` when the run was begun with other stages than the project has now."""
+    if difference := Chain.of_snapshot(chain).difference_to(PIPELINE):
+        raise ResumeRefused(f"run {pipeline_id} cannot go on: {difference}; start a new run")
 
 
 def _reopen(connection: Connection, run: OwnedRun, attempt: int) -> None:
     values: dict[str, Any] = {
         "status": RunStatus.PENDING.value,
         "attempt": attempt,
+        "chain": PIPELINE.snapshot,
         "prefect_flow_run_id": None,
         "lease_owner": run.owner,
         "lease_expires_at": run.lease_end(),

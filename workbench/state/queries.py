@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Engine, RowMapping, case, func, select, te
 
 from workbench.base.errors import UnknownRun
 from workbench.base.run_id import checked_run_id
-from workbench.stage.pipeline import PIPELINE, StageName
+from workbench.stage.pipeline import Pipeline as Chain
+from workbench.stage.pipeline import StageName
 from workbench.state.crash_detection import reap
 from workbench.state.database import patient
 from workbench.state.models import Pipeline, PipelineEvent, PipelineStage
@@ -33,7 +34,7 @@ def run_row(engine: Engine, pipeline_id: str) -> Row:
 
 @patient
 def stage_rows(engine: Engine, pipeline_id: str) -> list[Row]:
-    """Return the run's five stages in their order."""
+    """Return the run's stages in their order."""
     query = (
         select(PipelineStage.__table__).where(PipelineStage.pipeline_id == pipeline_id).order_by(PipelineStage.position)
     )
@@ -158,11 +159,16 @@ def returned_events(engine: Engine) -> int:
         return connection.execute(select(func.count()).select_from(PipelineEvent).where(*waiting)).scalar_one()
 
 
-def record_counts(counts: Mapping[str, int]) -> dict[str, int | None]:
+def chain_of(run: Row) -> Chain:
+    """Return the chain that a run was begun with, from its row."""
+    return Chain.of_snapshot(run["chain"])
+
+
+def record_counts(chain: Chain, counts: Mapping[str, int]) -> dict[str, int | None]:
     """Return the run's key figures, None where no stage has counted yet."""
     return {
         figure: next((counts[name] for name in names if name in counts), None)
-        for figure, names in PIPELINE.figures.items()
+        for figure, names in chain.key_figures.items()
     }
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from workbench.base.settings import Settings
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.changed_files import changed_files
-from workbench.stage.pipeline import PIPELINE, STAGE_NAMES
+from workbench.stage.pipeline import Rejects
 from workbench.state import queries
 from workbench.state.publication_queue import publication_of
 from workbench.state.states import TERMINAL, RunStatus
@@ -41,24 +41,23 @@ def document_of(
         "created_at": row["created_at"].isoformat(),
         "parameters": row["parameters"],
         "seconds": _seconds_of_run(row),
-        "records": queries.record_counts(row["counts"]),
+        "records": queries.record_counts(queries.chain_of(row), row["counts"]),
         "stages": [_stage_document(stage) for stage in stages],
         "error": row["error"],
         "output_file": row["output_file"],
         "publication": _publication_document(publication_of(engine, row["id"])),
-        "rejects_file": _rejects_file(folder, stages),
-        "notebooks": _files(folder, "notebook*.ipynb"),
-        "reports": _files(folder, "report*.html"),
+        "rejects_file": _rejects_file(queries.chain_of(row).rejects, folder, stages),
+        "notebooks": _files(folder, stages, "notebook*.ipynb"),
+        "reports": _files(folder, stages, "report*.html"),
         "changed_files": changed_files(folder, stages) if RunStatus(row["status"]) in TERMINAL else [],
     }
 
 
-def _rejects_file(folder: RunFolder, stages: Sequence[Mapping[str, Any]]) -> str | None:
+def _rejects_file(rejects: Rejects, folder: RunFolder, stages: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the file of rejects; None while the latest attempt has counted none, so that it is of one before."""
-    rejects = PIPELINE.rejects
     if not rejects.file or not any(rejects.count in stage["counts"] for stage in stages):
         return None
-    return next(iter(_files(folder, rejects.file)), None)
+    return next(iter(_files(folder, stages, rejects.file)), None)
 
 
 def _publication_document(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -106,6 +105,6 @@ def _seconds_of_attempt(row: Mapping[str, Any]) -> float | None:
     return round((finished - started).total_seconds(), 3) if started and finished else None
 
 
-def _files(folder: RunFolder, pattern: str) -> list[str]:
-    found: list[Path] = [path for stage in STAGE_NAMES for path in sorted(folder.stage(stage).glob(pattern))]
+def _files(folder: RunFolder, stages: Sequence[Mapping[str, Any]], pattern: str) -> list[str]:
+    found: list[Path] = [path for stage in stages for path in sorted(folder.stage(stage["name"]).glob(pattern))]
     return [str(path) for path in found]

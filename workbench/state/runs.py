@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from workbench.base.errors import IllegalTransition, LeaseLost
 from workbench.base.run_id import new_run_id
 from workbench.stage.artefacts import Manifest
-from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.stage.pipeline import PIPELINE, STAGE_NAMES, StageName
 from workbench.stage.run_parameters import RunParameters
 from workbench.state.counts import NEXT_ATTEMPT, pending_stage, result_of, sum_up_counts
 from workbench.state.database import patient
@@ -60,6 +60,7 @@ def create_run(engine: Engine, parameters: RunParameters, origin: Origin, lease_
                 idempotency_key=origin.idempotency_key,
                 derived_from=origin.derived_from,
                 parameters=fixed.model_dump(mode="json"),
+                chain=PIPELINE.snapshot,
                 input_file=fixed.input_file or None,
                 lease_owner=run.owner,
                 lease_expires_at=run.lease_end() if owner else None,

@@ -11,7 +11,8 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.stage.pipeline import StageName
+from workbench.state import queries
 from workbench.web import run_files, schemas
 from workbench.web.api import BASE
 from workbench.web.dependencies import Context, InContext, RunId, Stage
@@ -38,7 +39,8 @@ def list_files(context: InContext, pipeline_id: RunId) -> schemas.FilesPage:
     """List everything of a run that can be fetched."""
     page = schemas.FilesPage(artefacts=[], reports=[], notebooks=[])
     folder = RunFolder(context.settings.home, pipeline_id)
-    for stage in STAGE_NAMES:
+    queries.run_row(context.engine, pipeline_id)
+    for stage in (row["name"] for row in queries.stage_rows(context.engine, pipeline_id)):
         href = f"{BASE}/runs/{pipeline_id}/stages/{stage}"
         left = run_files.stage_files(folder, stage, run_files.stage_row(context.engine, pipeline_id, stage))
         page.artefacts += [
@@ -72,7 +74,8 @@ def report(context: InContext, pipeline_id: RunId, stage: Stage, attempt: Attemp
 def linked_report(context: InContext, pipeline_id: RunId, folder: str, name: str) -> FileResponse:
     """Show the report that another leads to, by the link that holds on disk: ../03_process/report.attempt-2.html."""
     run = RunFolder(context.settings.home, pipeline_id)
-    stage = next((each for each in STAGE_NAMES if run.stage(each).name == folder), None)
+    names = [row["name"] for row in queries.stage_rows(context.engine, pipeline_id)]
+    stage = next((each for each in names if run.stage(each).name == folder), None)
     if stage is None:
         raise HTTPException(404, "no stage has such a folder")
     known = {run_files.report_path(run, stage, each).stem: each for each in _left(context, pipeline_id, stage).reports}

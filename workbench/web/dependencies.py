@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse
 from workbench.base.errors import WorkbenchError
 from workbench.base.run_id import checked_run_id
 from workbench.base.settings import Settings
-from workbench.stage.pipeline import STAGE_NAMES, StageName
+from workbench.stage.pipeline import STAGE_NAME, STAGE_NAMES, StageName
 from workbench.stage.run_parameters import RunParameters
 from workbench.web.auth import Access
 from workbench.web.broadcaster import Live
@@ -67,7 +67,7 @@ def _run_id(pipeline_id: Annotated[str, Path(description="a run's id", examples=
 def _stage_name(
     stage: Annotated[str, Path(description="a stage's name", json_schema_extra={"enum": STAGE_NAMES})],
 ) -> StageName:
-    if stage not in STAGE_NAMES:
+    if not STAGE_NAME.fullmatch(stage):
         raise HTTPException(404, f"there is no stage {stage[:60]!r}")
     return stage
 

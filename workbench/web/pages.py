@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from workbench.base.run_id import checked_run_id
 from workbench.charts.figures import errors_of_runs, records_of_runs, runs_and_success, stage_times
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.pipeline import StageName, stage_named
+from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.run_snapshot import read_run
@@ -117,7 +117,7 @@ def stage(
     values = {
         "pipeline_id": pipeline_id,
         "stage": stage,
-        "title": stage_named(stage).title,
+        "title": folder.chain.title_of(stage),
         "row": row,
         "attempt": attempt or row["attempt"],
         "left": left,

@@ -85,7 +85,7 @@ def resume(context: InContext, pipeline_id: RunId, form: Form) -> Response:
 def open_failure(request: Request, context: InContext, pipeline_id: RunId, stage: Stage, form: Form) -> Response:
     """Show the address of a copy of the stage's notebook in JupyterLab, or the command that opens it."""
     queries.run_row(context.engine, pipeline_id)
-    if context.actions.open_failure is None:
+    if context.actions.open_failure is None or stage not in STAGE_NAMES:
         raise HTTPException(404, "this page does not open notebooks")
     address = context.actions.open_failure(pipeline_id, stage)
     # A link, no redirect: browsers hold the redirect of a form to the policy for forms, which is to stay here.

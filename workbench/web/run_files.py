@@ -53,9 +53,12 @@ def notebook_path(folder: RunFolder, stage: StageName, attempt: int) -> Path:
 
 
 def stage_row(engine: Engine, pipeline_id: str, stage: StageName) -> Mapping[str, Any]:
-    """Return a stage's row; raises `UnknownRun`."""
+    """Return a stage's row; raises `UnknownRun`, and 404 for a stage that the run does not have."""
     queries.run_row(engine, pipeline_id)
-    return next(row for row in queries.stage_rows(engine, pipeline_id) if row["name"] == stage)
+    found = next((row for row in queries.stage_rows(engine, pipeline_id) if row["name"] == stage), None)
+    if found is None:
+        raise HTTPException(404, f"there is no stage {stage[:60]!r}")
+    return found
 
 
 def artefact_path(engine: Engine, folder: RunFolder, stage: StageName, name: str) -> Path:

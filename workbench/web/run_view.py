@@ -8,7 +8,6 @@ from typing import Any
 
 from workbench.base.settings import Settings
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.pipeline import stage_named
 from workbench.stage.run_parameters import STAGE_PARAMETERS
 from workbench.state.cell_states import CellState
 from workbench.state.models import PipelineEvent
@@ -88,7 +87,7 @@ def _stage_view(settings: Settings, run: RunSnapshot, document: Mapping[str, Any
     name = row["name"]
     return StageView(
         number=row["position"],
-        title=stage_named(name).title,
+        title=RunFolder(settings.home, row["pipeline_id"]).chain.title_of(name),
         row=document,
         cells=run.cells_of(name),
         files=stage_files(RunFolder(settings.home, row["pipeline_id"]), name, row),

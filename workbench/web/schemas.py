@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from workbench.stage.pipeline import KnownStage
+from workbench.stage.pipeline import KnownStage, StageName
 from workbench.state.states import RunStatus
 
 
@@ -105,7 +105,7 @@ class ResumeOptions(BaseModel):
 class ArtefactEntry(BaseModel):
     """One file that a stage has left; rows, bytes and sha256 are those recorded when the stage ended."""
 
-    stage: KnownStage
+    stage: StageName
     name: str
     rows: int | None
     bytes: int
@@ -116,7 +116,7 @@ class ArtefactEntry(BaseModel):
 class FileEntry(BaseModel):
     """A report or an executed notebook of one attempt at a stage."""
 
-    stage: KnownStage
+    stage: StageName
     attempt: int
     href: str
 
