@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from tests.e2e.conftest import WORKBENCH
 from workbench.base.errors import MigrationNeeded, MigrationRefused, NoRunYet
-from workbench.state import database, migration
+from workbench.state import database, migration, queries
 from workbench.state.database import sqlalchemy_url
 from workbench.state.migration import Tables
 from workbench.state.models import Base
@@ -172,3 +172,16 @@ def _workbench(database_url: str, home: Path, *arguments: str) -> subprocess.Com
     return subprocess.run(
         [WORKBENCH, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def test_runs_of_the_version_before_get_the_five_stages_they_were_begun_with(database_url: str) -> None:
+    engine = create_engine(sqlalchemy_url(database_url))
+    with engine.begin() as connection:
+        command.upgrade(migration.configuration(connection), "0007")
+    begin_run(engine, hours=-1)
+    database.connect(database_url).dispose()
+    row = queries.run_row(engine, "20261123t083012_a1b2c3")
+    chain = queries.chain_of(row)
+    assert [stage.name for stage in chain.stages] == ["generate", "ingest", "process", "transform", "export"]
+    assert queries.record_counts(chain, {"read": 7, "rejected": 2})["generated"] == 7
+    engine.dispose()

@@ -5,13 +5,17 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, update
 
 from tests.integration.test_runs import manifest_of, new_run
 from workbench.base.errors import LeaseLost, Refused, ResumeRefused, UnknownRun
-from workbench.stage.pipeline import STAGE_NAMES
+from workbench.base.settings import Settings
+from workbench.run.derived_runs import changeable_run
+from workbench.stage.pipeline import PIPELINE, STAGE_NAMES
 from workbench.state import queries
+from workbench.state.models import Pipeline, PipelineStage
 from workbench.state.next_attempt import check_resumable, redo_stages, reopen_run
+from workbench.state.run_document import run_document
 from workbench.state.runs import OwnedRun, claim_run
 from workbench.state.states import RunStatus, StageStatus
 
@@ -124,3 +128,36 @@ def test_a_resumed_run_counts_what_its_stages_count_that_are_kept(engine: Engine
     run.stage_reused(manifest_of(run, "generate", generated=7), "verified: 0 artefacts")
     assert queries.run_row(engine, run.pipeline_id)["counts"] == {"generated": 7}
     assert stages(run)["generate"] == ("reused", "verified: 0 artefacts")
+
+
+def without_its_last_stage(run: OwnedRun) -> None:
+    """Let the run have been begun by a project that had no stage `export`."""
+    former = PIPELINE.snapshot | {"stage": PIPELINE.snapshot["stage"][:4], "compare": [], "conserve": [], "figures": {}}
+    with run.engine.begin() as connection:
+        connection.execute(update(Pipeline).where(Pipeline.id == run.pipeline_id).values(chain=former))
+        last = (PipelineStage.pipeline_id == run.pipeline_id, PipelineStage.name == "export")
+        connection.execute(delete(PipelineStage).where(*last))
+
+
+def test_a_run_of_other_stages_is_shown_but_does_not_go_on(engine: Engine, settings: Settings) -> None:
+    former = failed_in_stage_2(engine)
+    without_its_last_stage(former)
+    document = run_document(engine, settings, former.pipeline_id)
+    assert [stage["name"] for stage in document["stages"]] == STAGE_NAMES[:4]
+    with pytest.raises(ResumeRefused) as refused:
+        reopen_run(engine, former.pipeline_id, 30)
+    assert str(refused.value) == (
+        f"run {former.pipeline_id} cannot go on: its stages are generate, ingest, process, transform, "
+        "the project's are generate, ingest, process, transform, export; start a new run"
+    )
+    with pytest.raises(ResumeRefused):
+        changeable_run(engine, settings, former.pipeline_id, "generate")
+
+
+def test_a_run_that_goes_on_carries_the_declaration_that_it_goes_on_with(engine: Engine) -> None:
+    former = failed_in_stage_2(engine)
+    with engine.begin() as connection:
+        older = PIPELINE.snapshot | {"title": "as it was"}
+        connection.execute(update(Pipeline).where(Pipeline.id == former.pipeline_id).values(chain=older))
+    run = reopen_run(engine, former.pipeline_id, 30)
+    assert queries.chain_of(queries.run_row(engine, run.pipeline_id)) == PIPELINE

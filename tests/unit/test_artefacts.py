@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from workbench.base.durable_files import written_whole
 from workbench.base.errors import ManifestBroken, UnknownRun
 from workbench.base.run_id import checked_run_id, new_run_id
-from workbench.stage.artefacts import Manifest, RunFolder, describe_artefact, schema_of
-from workbench.stage.pipeline import STAGE_NAMES
+from workbench.stage.artefacts import CHAIN, Manifest, RunFolder, describe_artefact, schema_of
+from workbench.stage.pipeline import PIPELINE, STAGE_NAMES, Pipeline
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -85,3 +86,15 @@ def test_stage_folders_sort_in_the_order_of_the_stages() -> None:
     folder = RunFolder(Path("home"), "20260102t030405_a1b2c3")
     names = [folder.stage(stage).name for stage in STAGE_NAMES]
     assert names == ["01_generate", "02_ingest", "03_process", "04_transform", "05_export"]
+
+
+def test_a_runs_folder_follows_the_chain_that_the_run_was_begun_with(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "20260102t030405_a1b2c3")
+    folder.path.mkdir(parents=True)
+    other = Pipeline.model_validate(PIPELINE.snapshot | {"stage": list(reversed(PIPELINE.snapshot["stage"]))})
+    (folder.path / CHAIN).write_text(json.dumps(other.snapshot))
+    assert folder.chain == other
+    assert folder.stage("export").name == "01_export"
+    (folder.path / "07_export").mkdir()
+    assert folder.stage("export").name == "07_export", "what is there counts"
+    assert folder.stage("of_another_project") == folder.path / "of_another_project"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,10 @@ def test_spark_is_needed_where_the_declaration_says() -> None:
     few, many = RunParameters(records=10), RunParameters(records=10, distributed_threshold=5)
     needing = [[stage.name for stage in PIPELINE.stages if stage.needs("spark", each)] for each in (few, many)]
     assert needing == [["process"], ["generate", "process"]]
+
+
+def test_a_snapshot_is_the_whole_declaration_whatever_order_the_database_gives_its_keys() -> None:
+    unordered = json.loads(json.dumps(PIPELINE.snapshot, sort_keys=True))
+    assert Pipeline.of_snapshot(unordered) == PIPELINE
+    assert list(Pipeline.of_snapshot(unordered).key_figures) == list(PIPELINE.figures)
+    assert PIPELINE.difference_to(PIPELINE) == ""
