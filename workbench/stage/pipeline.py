@@ -156,7 +156,8 @@ class Pipeline(_Declared):
     @classmethod
     def of_snapshot(cls, snapshot: Mapping[str, Any]) -> Self:
         """Return the chain that a run was begun with, from its row."""
-        return _validated(cls, json.dumps(snapshot))
+        chain: Self = _validated(cls, json.dumps(snapshot))
+        return chain
 
     @property
     def snapshot(self) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def returned_events(engine: Engine) -> int:
         return connection.execute(select(func.count()).select_from(PipelineEvent).where(*waiting)).scalar_one()
 
 
-def chain_of(run: Row) -> Chain:
+def chain_of(run: Mapping[str, Any]) -> Chain:
     """Return the chain that a run was begun with, from its row."""
     return Chain.of_snapshot(run["chain"])
 
