@@ -153,11 +153,10 @@ class Pipeline(_Declared):
         except (OSError, ValueError) as error:
             raise InvalidPipeline(f"{path}: {error}") from error
 
-    @classmethod
-    def of_snapshot(cls, snapshot: Mapping[str, Any]) -> Self:
+    @staticmethod
+    def of_snapshot(snapshot: Mapping[str, Any]) -> Pipeline:
         """Return the chain that a run was begun with, from its row."""
-        chain: Self = _validated(cls, json.dumps(snapshot))
-        return chain
+        return _validated(json.dumps(snapshot))
 
     @property
     def snapshot(self) -> dict[str, Any]:
@@ -243,8 +242,8 @@ class Pipeline(_Declared):
 
 
 @lru_cache(maxsize=64)
-def _validated(model: type[Pipeline], snapshot: str) -> Any:
-    return model.model_validate_json(snapshot)
+def _validated(snapshot: str) -> Pipeline:
+    return Pipeline.model_validate_json(snapshot)
 
 
 def _in_words(problem: Mapping[str, Any]) -> str:
