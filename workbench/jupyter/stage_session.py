@@ -198,7 +198,7 @@ class StageSession:
         Raises `ConservationBroken` when records were lost or made on the way here.
         """
         counts = {**counts_before(self.run_folder, self.stage), **result.counts}
-        details = {**result.details, "conservation": check_borders(self.stage, counts, queries.chain_of(self.run))}
+        details = {**result.details, "conservation": check_borders(self.stage, counts, self.run_folder.chain)}
         artefacts = tuple(describe_artefact(self.folder, path, rows) for path, rows in result.files.items())
         manifest = Manifest(
             pipeline_id=self.pipeline_id,
