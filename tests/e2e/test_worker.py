@@ -199,6 +199,13 @@ def test_prefect_refuses_parameters_as_we_do(queue: Queue) -> None:
     assert isinstance(refusal.value.__cause__, PrefectHTTPStatusError)
 
 
+def test_prefect_gets_the_id_of_a_run_alone(queue: Queue) -> None:
+    with queue.held_back():
+        waiting = queue.actions.trigger(LONG)
+        assert queue.flow_run(waiting).parameters == {"pipeline_id": waiting}
+        assert queue.actions.cancel(waiting)
+
+
 def test_prefect_stores_no_setting_and_no_path_of_this_machine(queue: Queue) -> None:
     with contacted(queue.settings) as client:
         deployment = client.read_deployment_by_name(DEPLOYMENT)

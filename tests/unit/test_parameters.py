@@ -156,6 +156,11 @@ def test_a_stage_takes_its_slice_and_nothing_else(records: int, rate: float, par
         assert values == {name: getattr(run, name) for name in values}
 
 
+def test_what_a_row_holds_is_taken_as_it_is_with_defaults_for_what_came_later() -> None:
+    stored = {"records": 5, "of_an_older_model": 1}
+    assert RunParameters.trusted(stored) == RunParameters(records=5)
+
+
 def test_the_stages_and_the_run_know_the_same_defaults() -> None:
     for stage in STAGE_NAMES:
         assert RunParameters().for_stage(stage) == STAGE_PARAMETERS[stage]()

@@ -99,7 +99,7 @@ def _find_run(services: KernelServices, stage: StageName, parameters: StageParam
 def _new_run(services: KernelServices, stage: StageName, parameters: StageParameters) -> str:
     engine = services.engine
     check_readers(engine, services.settings.workbench_schema)
-    chosen = RunParameters.checked(parameters.model_dump())
+    chosen = RunParameters.trusted(parameters.model_dump())
     run = create_run(engine, chosen, Origin("notebook"), lease_seconds=None)
     for earlier in STAGES[: PIPELINE.position(stage) - 1]:
         if not earlier.runs_with(chosen):
@@ -246,4 +246,4 @@ class StageSession:
     @cached_property
     def _before(self) -> Stage | None:
         """The stage of this run whose result this one reads; None for the first that the run has."""
-        return PIPELINE.input_of(self.stage, RunParameters.checked(self.run["parameters"]))
+        return PIPELINE.input_of(self.stage, RunParameters.trusted(self.run["parameters"]))

@@ -21,7 +21,7 @@ from papermill.translators import PythonTranslator, papermill_translators
 from workbench.base.errors import InvalidParameter, NotebookRefused
 from workbench.notebook.papermill_engine import WorkbenchEngine
 from workbench.stage.pipeline import STAGES
-from workbench.stage.run_parameters import RunParameters
+from workbench.stage.run_parameters import STAGE_PARAMETERS
 
 _TRANSLATOR = "workbench-python"
 _TAG = "parameters"
@@ -74,7 +74,7 @@ def check_notebooks(folder: Path) -> None:
     """Raise `NotebookRefused` unless each stage's notebook in `folder` is there and takes the stage's parameters."""
     for stage in STAGES:
         path = folder / stage.notebook
-        wanted = ["pipeline_id", *RunParameters().for_stage(stage.name).model_dump()]
+        wanted = ["pipeline_id", *STAGE_PARAMETERS[stage.name].model_fields]
         try:
             known = declared_names(read_notebook(path))
         except NotebookRefused as error:

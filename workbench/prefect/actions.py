@@ -63,7 +63,7 @@ class ThroughPrefect:
             fixed = self._with_clock(parameters)
             run = request_run(self.engine, fixed, Origin("page", idempotency_key))
             if run is not None:
-                self._put_into_queue(client, deployment, run, fixed.model_dump(mode="json"))
+                self._put_into_queue(client, deployment, run)
                 return run.pipeline_id
         return str(queries.run_of_key(self.engine, idempotency_key))
 
@@ -88,8 +88,7 @@ class ThroughPrefect:
             deployment = _deployment(client)
             check_readers(self.engine, self.settings.workbench_schema)
             run = reopen_run(self.engine, pipeline_id, WAITING_SECONDS, from_stage)
-            parameters = queries.run_row(self.engine, pipeline_id)["parameters"]
-            self._put_into_queue(client, deployment, run, parameters)
+            self._put_into_queue(client, deployment, run)
 
     def cancel(self, pipeline_id: str) -> bool:
         """Cancel a run that waits, or ask the owner of a running one to; False when it has ended already."""
@@ -111,14 +110,12 @@ class ThroughPrefect:
             return None
         return "no worker is there: runs wait for one, and end as crashed if none comes; `workbench worker` starts one"
 
-    def _put_into_queue(
-        self, client: SyncPrefectClient, deployment: DeploymentResponse, run: OwnedRun, parameters: Mapping[str, Any]
-    ) -> None:
-        """Hand the run to Prefect. The key is the attempt's, so that no repeated request makes a second flow run."""
+    def _put_into_queue(self, client: SyncPrefectClient, deployment: DeploymentResponse, run: OwnedRun) -> None:
+        """Hand the run's id to Prefect. The key is the attempt's: a repeated request makes no second flow run."""
         try:
             flow_run = client.create_flow_run_from_deployment(
                 deployment.id,
-                parameters={**parameters, "pipeline_id": run.pipeline_id},
+                parameters={"pipeline_id": run.pipeline_id},
                 name=run.pipeline_id,
                 idempotency_key=f"{run.pipeline_id}/{run.attempt}",
             )

@@ -56,7 +56,7 @@ def _copied(engine: Engine, settings: Settings, origin: queries.Row, stage: Stag
         if row["manifest"] is not None:
             _check_whole(engine, folder, Manifest.model_validate(row["manifest"]))
     source = Origin("notebook", derived_from=origin["id"])
-    run = create_run(engine, RunParameters.checked(origin["parameters"]), source, lease_seconds=None)
+    run = create_run(engine, RunParameters.trusted(origin["parameters"]), source, lease_seconds=None)
     try:
         for row in rows:
             _take(run, folder, RunFolder(settings.home, run.pipeline_id), row)

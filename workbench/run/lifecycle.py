@@ -36,13 +36,13 @@ Following = Callable[[Engine, str], AbstractContextManager[None]]
 
 @contextmanager
 def claimed(resources: Resources, pipeline_id: str, watch: Watch) -> Iterator[RunAtWork]:
-    """Take over a pending run and hold its lease while the block lasts; raises `IllegalTransition`."""
+    """Claim a pending run, read its parameters, and hold its lease during the block; raises `IllegalTransition`."""
     settings, engine = resources.settings, resources.engine
     run = claim_run(engine, pipeline_id, settings.workbench_lease_seconds)
     with held_lease(run, watch):
         mark_folder(engine, RunFolder(settings.home, pipeline_id))
-        stored = RunParameters.checked(queries.run_row(engine, pipeline_id)["parameters"])
-        yield RunAtWork(run, stored, RunFolder(settings.home, pipeline_id), resources, watch)
+        parameters = RunParameters.trusted(queries.run_row(engine, pipeline_id)["parameters"])
+        yield RunAtWork(run, parameters, RunFolder(settings.home, pipeline_id), resources, watch)
 
 
 @contextmanager

@@ -92,6 +92,14 @@ class StageParameters(BaseModel):
             raise _problem(cls, error.errors()[0]) from None
 
     @classmethod
+    def trusted(cls, values: Mapping[str, Any]) -> Self:
+        """Build from values that were checked where they came in, as those of a run's row; none is checked again.
+
+        Missing ones have their defaults, unknown ones are left out: a run may be older than its stages' models.
+        """
+        return cls.model_construct(**values)
+
+    @classmethod
     def problems_of(cls, values: Mapping[str, Any]) -> list[InvalidParameter]:
         """Return everything that `checked` would refuse about these values, for forms that show it all at once."""
         try:

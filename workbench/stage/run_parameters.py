@@ -35,9 +35,9 @@ class OfEveryRun(StageParameters):
         return self if self.reference_time else self.model_copy(update={"reference_time": moment.isoformat()})
 
     def for_stage(self, stage: StageName) -> StageParameters:
-        """Return the slice of these parameters that one stage takes."""
+        """Return the slice of these parameters that one stage takes; its notebook checks it."""
         model = STAGE_PARAMETERS[stage]
-        return model.model_validate(self.model_dump(include=set(model.model_fields)))
+        return model.trusted({name: getattr(self, name) for name in model.model_fields})
 
 
 def _model_of(stage: Stage) -> type[StageParameters]:
