@@ -1,6 +1,6 @@
-"""Where the `workbench` command begins: it makes its process independent of the shell, then runs `workbench.bootstrap`.
+"""The entry point of the `workbench` command: makes its process independent of the shell, then runs `bootstrap`.
 
-Nothing is imported here that a variable such as PYTHONPATH could replace before it is out of the way.
+Before variables such as PYTHONPATH are removed, nothing is imported that they could replace.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def open_closed_streams() -> None:
-    """Open what the shell has closed (`2>&-`) on the null device, so that no file of ours becomes stderr."""
+    """Open what the shell has closed (`2>&-`) on the null device, so that no file opened later becomes stderr."""
     for number, mode in ((0, "r"), (1, "w"), (2, "w")):
         try:
             os.fstat(number)
@@ -45,14 +45,14 @@ def open_closed_streams() -> None:
 
 
 def _start_anew() -> None:
-    """Run this command in a new interpreter that starts without those variables; what it prints keeps its encoding."""
+    """Run this command in a new interpreter without those variables; its output keeps its encoding."""
     encoding = os.environ.get("PYTHONIOENCODING") or sys.stdout.encoding
     command = [sys.executable, *sys.orig_argv[1:]]
     os.execve(sys.executable, command, passed_on(os.environ) | {"PYTHONIOENCODING": encoding})
 
 
 def _widen_limits() -> None:
-    """Allow as many open files as we may have, within reason, and never hide from this user what it writes."""
+    """Raise the limit of open files up to 65,536, and keep what this process writes readable for its user."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY:

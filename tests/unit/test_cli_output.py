@@ -15,7 +15,7 @@ from rich.console import Group
 from sqlalchemy import create_engine
 
 from workbench.base.errors import RunCancelled
-from workbench.cli.commands import _Told, _told_in_one_line
+from workbench.cli.commands import _Summarised, _told_in_one_line
 from workbench.cli.output import print_json, write_in
 from workbench.cli.text_tables import _files, _rejects, runs_table, show_on_terminal
 from workbench.services.processes import free_port
@@ -78,7 +78,7 @@ def test_a_cancelled_run_that_its_summary_has_told_is_logged_and_not_put_down_to
 
     @app.command()
     def cancelled() -> None:
-        raise _Told(RunCancelled("run 20261123t083012_a1b2c3 was cancelled"))
+        raise _Summarised(RunCancelled("run 20261123t083012_a1b2c3 was cancelled"))
 
     monkeypatch.setattr(sys, "argv", ["workbench"])
     with caplog.at_level("INFO"), pytest.raises(SystemExit, match="130"):

@@ -1,4 +1,4 @@
-"""The `workbench` command: parse, call, show."""
+"""The `workbench` command: its error handling, and the commands run and resume."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StartRun(Protocol):
 
 
 class ResumeRun(Protocol):
-    """Goes on with an ended run and returns its id; raises `ResumeRefused` before anything starts."""
+    """Resumes an ended run and returns its id; raises `ResumeRefused` before anything starts."""
 
     def __call__(
         self, pipeline_id: str, from_stage: StageName | None, settings: Settings, following: Following
@@ -52,13 +52,13 @@ class ResumeRun(Protocol):
 
 
 class Work(Protocol):
-    """Works what stands in Prefect's queue, up to `limit` pipelines at once, until a signal ends it."""
+    """Works the runs in Prefect's queue, up to `limit` at once, until a signal ends it."""
 
     def __call__(self, settings: Settings, limit: int) -> None: ...
 
 
 class ServePage(Protocol):
-    """Serves the page until a signal; `on_ready` is told its address once it answers there."""
+    """Serves the page until a signal; `on_ready` is called with its address once it answers there."""
 
     def __call__(self, settings: Settings, on_ready: Callable[[str], None]) -> None: ...
 
@@ -90,8 +90,8 @@ def _told_in_one_line(app: typer.Typer) -> None:
     end_when_terminal_closes()
     try:
         _with_database_in_words(app)
-    except _Told as told_already:
-        _leave(told_already.error)
+    except _Summarised as reported:
+        _leave(reported.error)
     except WorkbenchError as error:
         told = printable(redacted(str(error)))
         print("workbench:", told.replace("\n", r"\n") if isinstance(error, Refused) else told, file=sys.stderr)
@@ -110,7 +110,7 @@ def _with_database_in_words(app: typer.Typer) -> None:
     """Run the command; what the database's driver raises becomes `ServiceUnavailable`."""
     try:
         app()
-    except (_Told, WorkbenchError, OSError):
+    except (_Summarised, WorkbenchError, OSError):
         raise
     except Exception as error:
         from sqlalchemy.exc import DBAPIError  # not above: `--help` wants none of it
@@ -122,8 +122,8 @@ def _with_database_in_words(app: typer.Typer) -> None:
         raise as_unavailable(error, load_settings()) from error
 
 
-class _Told(Exception):
-    """A run has ended badly, and its summary has told whoever reads stderr why."""
+class _Summarised(Exception):
+    """A run has ended badly, and its summary on stderr has said why."""
 
     def __init__(self, error: WorkbenchError) -> None:
         super().__init__(str(error))
@@ -136,7 +136,7 @@ def _leave(error: WorkbenchError) -> NoReturn:
 
 
 def _tell_traceback(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
-    """Tell an error that nobody meant, without the secrets that its texts may quote."""
+    """Print an internal error without the secrets that its texts may quote."""
     print(redacted("".join(traceback.format_exception(kind, error, frames))), file=sys.stderr, end="")
 
 
@@ -190,7 +190,7 @@ def _work_and_show(work: Callable[[Following], str], settings: Settings, as_json
     except WorkbenchError as error:
         if not follower.shows(error):
             raise
-        raise _Told(error) from error
+        raise _Summarised(error) from error
     finally:
         if as_json and follower.document is not None:
             print_json(follower.document)

@@ -1,4 +1,4 @@
-"""What the page may do: have runs worked by a worker, cancel them, and hear what stands in the way."""
+"""The page's actions: queue runs for a worker, cancel and resume them, and report why none would be worked."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def actions_on(settings: Settings, engine: Engine) -> Actions:
 
 @dataclass(frozen=True)
 class ThroughPrefect:
-    """Has runs worked through Prefect's queue. Every method may take seconds and may be called in any thread."""
+    """Actions through Prefect's queue. Each method may take seconds and may be called in any thread."""
 
     settings: Settings
     engine: Engine
@@ -70,7 +70,7 @@ class ThroughPrefect:
     def _with_clock(self, parameters: RunParameters) -> RunParameters:
         """Fix the run's clock: with reuse that of the run whose results can be taken over, else the present moment.
 
-        Reads an own input file whole when reuse is asked for: its hash decides.
+        With reuse, an own input file is read whole for its hash.
         """
         moment = datetime.now(UTC)
         if parameters.reuse:
@@ -99,7 +99,7 @@ class ThroughPrefect:
         return asked
 
     def trouble(self) -> str | None:
-        """Say in one sentence what keeps new runs from being worked, None when nothing does."""
+        """Return in one sentence why new runs would not be worked; None when they would."""
         try:
             with contacted(self.settings) as client:
                 _deployment(client)

@@ -1,4 +1,4 @@
-"""Contact with Prefect's API for those who do not work runs themselves; starts no server."""
+"""Clients of a Prefect API that is already up; starts no server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RETRIES = 2  # after 2 s, then 4 s
 def contacted(settings: Settings) -> Iterator[SyncPrefectClient]:
     """Yield a client of the Prefect that is up; raises `ServiceUnavailable`, also for what fails within the block."""
     with prefect.reached(settings) as url:
-        # It has just answered, but says 503 as long as its store is locked by others.
+        # It has just answered, but answers 503 while other clients lock its store.
         patient = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: _RETRIES}
         try:
             with (
@@ -50,7 +50,7 @@ def _in_words(error: Exception) -> str:
 
 
 def check_access(settings: Settings) -> None:
-    """Raise `ServiceUnavailable` when the Prefect that is up does not let us in; /health asks for no key."""
+    """Raise `ServiceUnavailable` when the Prefect that is up refuses our credentials; /health needs none."""
     with contacted(settings) as client:
         try:
             client.api_version()

@@ -1,4 +1,4 @@
-"""What Prefect's own page shows beside a run: key figures, and links to the reports. Its loss harms nobody (P10)."""
+"""Prefect artifacts of a run: key figures, and links to the reports. Their loss changes no outcome (P10)."""
 
 from __future__ import annotations
 

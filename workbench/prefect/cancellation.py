@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask the run to end: cleanly the first time, at once the second, by force the third."""
+"""Ctrl-C and SIGTERM cancel a run: cleanly; the second kills its kernel, the third interrupts this process."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def cancelled_by_signals(watch: Watch) -> Iterator[None]:
     """Set the watch's `stop` on the first signal of the block, its `kill` on the second; main thread only.
 
-    Blocks may be nested with the same watch: Prefect puts a handler of its own between, which would call a SIGTERM a
-    crash. A third signal raises KeyboardInterrupt, whatever is being done.
+    Blocks may be nested with the same watch: Prefect installs a handler in between that reports a SIGTERM as a crash.
+    A third signal raises KeyboardInterrupt.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,6 +1,6 @@
-"""Reaches or starts Prefect and imports the flow, before anything of Prefect's is imported: it reads the environment.
+"""Sets Prefect's environment, reaches or starts its server, and loads the flow.
 
-Nothing here may import Prefect at its top.
+Prefect reads the environment when it is imported, so nothing here imports it at the top of the module.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 _QUIET = {
-    "PREFECT_CLIENT_MAX_RETRIES": "1",  # it mirrors the run; waiting for it would only slow the run down
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # people watch our own progress; Prefect's page has its logs
+    "PREFECT_CLIENT_MAX_RETRIES": "1",  # Prefect mirrors the run; more retries only slow the run down
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the terminal shows our progress
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_CLI_WIKI_ENABLED": "false",

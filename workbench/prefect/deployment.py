@@ -1,7 +1,7 @@
 """The flow as Prefect's deployment `pipeline/workbench`, made or brought up to date through Prefect's API.
 
 Nothing of a machine is stored in Prefect: no path, no environment, no secret. Workers know these (see worker.py).
-Schedules and whatever else people have set on the deployment stay as they are.
+Schedules and other settings that people made on the deployment stay as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PIPELINE_ID = "a run that is recorded already; leave it empty to start a new on
 
 
 def deploy(client: SyncPrefectClient, flow: Flow[..., Any]) -> None:
-    """Make work pool and the flow's deployment what they are to be; safe to repeat, also by several workers at once."""
+    """Create or update the work pool and the flow's deployment; safe to repeat, also by several workers at once."""
     _make_work_pool(client)
     name = DEPLOYMENT.partition("/")[2]
     settings: dict[str, Any] = {

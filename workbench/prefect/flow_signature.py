@@ -1,4 +1,4 @@
-"""A flow whose parameters are the fields of a model: flat, each with its bounds, so that Prefect's form is ours."""
+"""A signature for flows whose parameters are the fields of a model, each with its bounds for Prefect's form."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Keeps Prefect's flow runs and our runs telling the same story, whichever of them has been away.
+"""Reconciles Prefect's flow runs with our runs after either side was away.
 
-PostgreSQL is the truth about what has begun: a run that ended for us ends for Prefect. What Prefect alone can know is
-taken from there: that a run still waits in its queue, was cancelled in it, or was never brought to life.
+PostgreSQL decides about runs that have begun: a run that ended there ends in Prefect. Prefect decides about queued
+ones: whether a run still waits, was cancelled in the queue, or could not be started.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Row = Mapping[str, Any]
 
 @contextmanager
 def mirroring(engine: Engine, settings: Settings) -> Iterator[None]:
-    """Compare the two every few seconds in the background while the block lasts, and look after crashed runs."""
+    """Compare the two every few seconds in the background during the block, and recover crashed runs."""
     ended = threading.Event()
     thread = threading.Thread(target=_mirror_until, args=(engine, settings, ended), name="mirror", daemon=True)
     thread.start()
@@ -55,9 +55,9 @@ def mirroring(engine: Engine, settings: Settings) -> Iterator[None]:
 
 
 def mirror_once(engine: Engine, settings: Settings) -> None:
-    """Compare in the background, once: who works a run by himself so tells Prefect what it has missed of earlier ones.
+    """Compare once in a daemon thread: a run in the foreground so reports to Prefect how earlier runs have ended.
 
-    Nobody waits for it, so that a Prefect that does not answer holds nothing up.
+    The caller does not wait, so a Prefect that does not answer delays nothing.
     """
     threading.Thread(target=_compare, args=(engine, settings), name="mirror once", daemon=True).start()
 
@@ -80,7 +80,7 @@ def _compare(engine: Engine, settings: Settings) -> None:
 
 
 def mirror(engine: Engine, client: SyncPrefectClient) -> None:
-    """Compare once, and mend what differs."""
+    """Compare once, and correct what differs."""
     flow_runs = {str(flow_run.id): flow_run for flow_run in _not_ended(client)}
     named = {_named_run(flow_run) for flow_run in flow_runs.values()} - {""}
     rows = runs_in_prefect(engine, named, list(flow_runs), _LOOK_BACK_SECONDS)

@@ -1,4 +1,4 @@
-"""What Prefect calls the ends of our runs."""
+"""The ends of our runs as Prefect's states."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATES = {
 
 
 def state_of(row: Mapping[str, Any]) -> State[Any] | None:
-    """Return the end of a run (a row of `pipelines`) as Prefect's state with our reason, None for one not ended."""
+    """Return the end of a run (a row of `pipelines`) as Prefect's state with our reason, None before its end."""
     kind = TYPES.get(RunStatus(row["status"]))
     if kind is None:
         return None

@@ -34,20 +34,20 @@ _LOOK_SECONDS = 0.1
 
 
 class Job(ProcessJobConfiguration):
-    """How a flow run's process is started. This is the machine's business: nothing of it is stored in Prefect."""
+    """How a flow run's process is started. It depends on the machine and is not stored in Prefect."""
 
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
-        # Killed with its worker, the run has crashed; asked to end, it would call itself cancelled.
+        # Killed with its worker, the run counts as crashed; after a SIGTERM it would count as cancelled.
         self.command = shlex.join(parent_death.command(os.getpid(), "prefect.engine", with_signal=signal.SIGKILL))
         self.working_dir = PROJECT
         super().prepare_for_flow_run(*args, **kwargs)
 
 
 class PatientWorker(ProcessWorker, abc.ABC):
-    """Prefect's process worker, but it waits as long as it must for a Prefect that is away, and works on meanwhile.
+    """Prefect's process worker, but it waits without limit for a Prefect that is away, and its runs continue.
 
-    Prefect's own gives up after a minute or two and takes its running pipelines along. (`ABC` keeps this class out of
-    Prefect's register of worker types, where `process` is taken.)
+    Prefect's own gives up after a minute or two and ends its runs. (`ABC` keeps this class out of Prefect's registry of
+    worker types, where `process` is taken.)
     """
 
     job_configuration = Job
@@ -56,7 +56,7 @@ class PatientWorker(ProcessWorker, abc.ABC):
     async def __aexit__(self, *exc_info: Any) -> None:
         try:
             await super().__aexit__(*exc_info)
-        finally:  # Prefect does it only when nothing ends it from outside
+        finally:  # Prefect does so only when it ends by itself
             shutil.rmtree(self._runner._tmp_dir, ignore_errors=True)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
@@ -79,7 +79,7 @@ async def _patiently(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def work(settings: Settings, limit: int, flow: Flow[..., Any]) -> None:
-    """Work the flow's runs that stand in Prefect's queue, up to `limit` at once, until a signal; then cancel these."""
+    """Work the flow's runs in Prefect's queue, up to `limit` at once, until a signal; then cancel those at work."""
     os.chdir(PROJECT)  # Prefect copies the flow's code into a working directory that is another
     with get_client(sync_client=True) as client:
         deploy(client, flow)
@@ -107,7 +107,7 @@ async def _until_signal(worker: PatientWorker) -> None:
 
 
 async def _end_pipelines() -> None:
-    """Ask every process of a pipeline to end, and wait for it; what does not is killed by Prefect or by the system."""
+    """Send SIGTERM to the process of each run and wait; Prefect or the system kills those that do not end."""
     asked: set[int] = set()
     deadline = asyncio.get_running_loop().time() + _GRACE_SECONDS
     while (left := _children()) and asyncio.get_running_loop().time() < deadline:

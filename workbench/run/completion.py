@@ -1,6 +1,6 @@
-"""Records what stages leave behind: verified first, then written with the events that announce it.
+"""Verifies and records what stages leave, and completes runs.
 
-Used by the flow (headless) and by a notebook stepped through by hand alike.
+Used by the flow (headless) and by a notebook stepped through by hand.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ log = logging.getLogger(__name__)
 
 
 def begin_attempt(folder: RunFolder, stage: StageName) -> Path:
-    """Make the stage's folder for an attempt that begins and return it; what tells of an earlier result goes.
+    """Make the stage's folder for a new attempt, remove the manifest of an earlier result, and return the folder.
 
-    Reports of earlier attempts, also those of later stages, say from now on that they are such. A disk without room
-    for that ends no stage.
+    Reports of earlier attempts, also those of later stages, are marked as such; a full disk does not end the stage.
     """
     here = folder.begin(stage)
     if any(folder.path.glob("*/report*.html")):
@@ -47,7 +46,7 @@ def begin_attempt(folder: RunFolder, stage: StageName) -> Path:
 def verified_manifest(folder: RunFolder, stage: StageName) -> Manifest:
     """Return the stage's manifest after comparing every artefact and every border with it.
 
-    Raises `ManifestBroken` or `ConservationBroken`: a kernel that ended well proves nothing by itself (P7).
+    Raises `ManifestBroken` or `ConservationBroken`: that the kernel ended well is no proof (P7).
     """
     manifest = Manifest.read(folder.stage(stage))
     if (manifest.pipeline_id, manifest.stage) != (folder.pipeline_id, stage):
@@ -73,7 +72,7 @@ def record_stage(run: OwnedRun, folder: RunFolder, manifest: Manifest) -> None:
 
 
 def announcement(folder: RunFolder, manifest: Manifest) -> Event | None:
-    """Return what a stage tells the event bus of its dataset; None for stages that announce none."""
+    """Return the event that announces the stage's dataset; None for stages that announce none."""
     chain = folder.chain
     kind = chain.named(manifest.stage).announce
     if not kind:

@@ -1,4 +1,4 @@
-"""The database's side of a kernel: which sessions are its own, and how they end when it does not end them itself."""
+"""The database sessions of a run's kernels: their name, and how to end those that outlive their kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _END = text(
 
 
 def application_of(pipeline_id: str, attempt: int) -> str:
-    """Return the name by which the kernels of a run's attempt are known to the database, dbt's sessions included."""
+    """Return the application name of all database sessions of a run's attempt, dbt's included."""
     return f"workbench {pipeline_id}.{attempt}"
 
 

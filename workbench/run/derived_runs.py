@@ -1,4 +1,4 @@
-"""Which run the cells of a stage by hand change: one that is not completed, or a copy of a completed one."""
+"""The run that a stage opened by hand changes: the run itself, or a copy of it once it is completed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workbench.state.states import TERMINAL, RunStatus, StageStatus
 def changeable_run(engine: Engine, settings: Settings, pipeline_id: str, stage: StageName) -> str:
     """Return the run that work by hand on this one changes: itself, or a copy of it once it is completed.
 
-    The newest copy that is still open and has the stage's input is gone on with, else a new one is made. Raises
+    The newest open copy that has the stage's input is used again, else a new one is made. Raises
     `UnknownRun`, `ResumeRefused` for a run of other stages, `RunStateError` while a process works the run,
     `ManifestBroken` when what is to be copied is damaged.
     """

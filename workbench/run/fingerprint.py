@@ -1,9 +1,8 @@
 """What a stage's result depends on, as four hashes: code, parameters, inputs, environment. All equal, equal result.
 
 Code is the stage's notebook, every module of the notebooks' library and of the engine's blocks of data work that it
-imports, directly or through another one, and the folders that pipeline.toml names (`code`). Where it is
-not certain that a change matters, it counts: a stage that runs once too often costs seconds, one that is wrongly reused
-costs trust.
+imports, directly or through another one, and the folders that pipeline.toml names (`code`). A change
+that may matter counts: a needless run costs seconds, a wrong reuse costs trust.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Code:
         return cls(notebooks, {file: _hash(file.read_bytes()) for file in files})
 
     def fingerprint(self, stage: Stage, parameters: RunParameters, inputs: Mapping[str, str]) -> dict[str, str]:
-        """Return the stage's four hashes; none when its code has changed meanwhile, so that nobody knows which one ran.
+        """Return the stage's four hashes; none when its code has changed since, so that the code that ran is unknown.
 
         `inputs` are the hashes that a manifest holds as its own.
         """

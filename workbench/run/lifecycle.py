@@ -1,4 +1,4 @@
-"""Works a run from its claim to its end, whoever executes the stages: Prefect's tasks, or nobody but ourselves."""
+"""A run from its claim to its end; its stages are executed by Prefect's tasks or, without Prefect, in this thread."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def claimed(resources: Resources, pipeline_id: str, watch: Watch) -> Iterator[Ru
 
 @contextmanager
 def worked_to_its_end(work: RunAtWork) -> Iterator[None]:
-    """Take a running run to its end, when the block that works its stages has ended, well or badly.
+    """Complete a running run after the block that executes its stages, or record what ended the block.
 
-    Raises what ended the run, after it is recorded; `LeaseLost` when somebody else has decided about it.
+    Raises what ended the run, after it is recorded; `LeaseLost` when another process has ended the run.
     """
     try:
         yield
@@ -81,7 +81,7 @@ def _send_figures(work: RunAtWork) -> None:
 
 
 def execute_with_retries(work: RunAtWork, stage: Stage) -> None:
-    """Run a stage in this thread, and again, up to twice, when its end may be another next time."""
+    """Run a stage in this thread, and up to twice again after a transient error."""
     attempts = stamina.retry_context(
         on=is_worth_retrying, attempts=RETRIES + 1, timeout=None, wait_initial=RETRY_SECONDS, wait_jitter=RETRY_SECONDS
     )
@@ -95,12 +95,12 @@ def _another_follows(attempt: int, name: str) -> bool:
 
 
 def is_worth_retrying(error: Exception) -> bool:
-    """Tell whether a stage that ended with this error is worth another attempt."""
+    """Return whether a stage that ended with this error is worth another attempt."""
     return worth_retrying(exception_name(error))
 
 
 def _is_passed(work: RunAtWork, stage: Stage) -> bool:
-    """Record a stage that is skipped or whose result is taken over; False when it has to run."""
+    """Record a stage that is skipped or whose result is taken over; return False when it has to run."""
     if work.watch.stop.is_set():
         raise RunCancelled(f"run {work.run.pipeline_id} was cancelled before stage {stage.name}")
     if not stage.runs_with(work.parameters):
@@ -119,7 +119,7 @@ def _end_badly(work: RunAtWork, error: BaseException) -> None:
 
 
 def _renew_contents(work: RunAtWork) -> None:
-    """Let the run's reports lead to each other; a disk without room leaves them as they are, which is true, too."""
+    """Link the run's reports to each other; on a full disk they stay as they are."""
     try:
         renew_contents(work.folder)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Publishes completed runs: a task of its own, which never changes a run's outcome and is tried again until it is done.
+"""Publishes completed runs: separate from the run, whose outcome it never changes, and retried until it succeeds.
 
-The process of a run tries for a few seconds; page, worker, relay and every later command try what is left.
+The process of a run tries for a few seconds; page, worker, relay and every later command retry.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ order by seconds desc nulls last limit 3
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of a publication: `reason` says why it is still pending; runs `superseded` will not be published."""
+    """An attempt to publish: `reason` says why it is still pending; runs `superseded` will not be published."""
 
     pipeline_id: str
     schema: str
@@ -72,7 +72,7 @@ def check_readers(engine: Engine, schema: str) -> None:
 
 
 def publish_soon(engine: Engine, stop: threading.Event | None = None) -> list[Attempt]:
-    """Publish what waits, for a few seconds at the most; `stop` ends that at once. Raises nothing."""
+    """Publish pending runs, for a few seconds at most or until `stop`. Raises nothing."""
     deadline, stop = time.monotonic() + _PATIENCE_SECONDS, stop or threading.Event()
     attempts = publish_due(engine)
     while any(not each.published for each in attempts) and time.monotonic() < deadline:

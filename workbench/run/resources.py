@@ -1,6 +1,6 @@
-"""What a run uses while it lasts: database, Spark, kernels, metrics, and the relay of its events.
+"""The resources of a run: database, Spark, kernels, metrics, and the relay of its events.
 
-Whatever takes long to start is started at once, side by side, and waited for only where it is needed.
+What starts slowly is started at once, in parallel, and waited for where it is first needed.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Resources:
     def environment(
         self, application: str, stage: StageName, parameters: RunParameters, stop: threading.Event | None = None
     ) -> dict[str, str]:
-        """Return the environment of a stage's kernel: where things are, and the secrets that open them.
+        """Return the environment of a stage's kernel: addresses and credentials.
 
-        `application` is the name of its sessions in the database. `stop` ends the waiting for Spark, as the stage's
-        time does.
+        `application` is the name of its sessions in the database. The wait for Spark ends with `stop`
+        or the stage's time limit.
         """
         variables = {
             **self.settings.workbench_kernel_env,
@@ -58,7 +58,7 @@ class Resources:
         return variables
 
     def end_remains(self, environment: Mapping[str, str]) -> None:
-        """End what a kernel of this environment that did not end well has left at work in database and Spark."""
+        """End the database and Spark sessions that a kernel of this environment has left."""
         end_backends(self.engine, environment["PGAPPNAME"])
         if "SPARK_REMOTE" in environment:
             self.spark.end_session(environment["SPARK_REMOTE"])
@@ -66,7 +66,7 @@ class Resources:
 
 @contextmanager
 def acquired(settings: Settings) -> Iterator[Resources]:
-    """Reach or start everything for the block; what was started stops with its last user.
+    """Reach or start all services for the block; started ones stop with their last user.
 
     Raises `ServiceUnavailable` for the database at once; for Spark where a stage first waits for it.
     """

@@ -1,4 +1,4 @@
-"""Goes on with a run from what is proven good: stages whose results still hold are reused, the others run again."""
+"""Resumes a run: stages whose results verify are reused, the first that fails verification and all later ones rerun."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def _reasons_to_redo(rows: Sequence[Row], first: int, broken: str) -> dict[Stage
 
 
 def _later(row: Row, first: StageName) -> str:
-    """A stage that nobody has reached yet is not redone, whatever came before it."""
+    """Return the reason of a later stage; one that was never reached is not redone."""
     unreached = row["status"] == StageStatus.PENDING and row["attempt"] == 0
     return "not reached before" if unreached else f"redone: after {first}"

@@ -1,6 +1,6 @@
-"""Spares a new run (`--reuse`) the stages that an earlier one did with equal code, parameters, inputs, environment.
+"""Reuses results of earlier runs (`--reuse`) made with equal code, parameters, inputs and environment.
 
-Files are linked, tables copied, and all of it is verified in its new place: the runs stay independent of each other.
+Files are linked, tables copied, and all is verified in its new place: the runs stay independent of each other.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _former_results(engine: Engine, stage: StageName) -> list[Former]:
 
 
 def _is_taken_over(work: RunAtWork, former: Former) -> bool:
-    """A result that cannot be had, or does not verify, is no reason to fail: the stage runs then."""
+    """Return whether the result was taken over; if it is unavailable or does not verify, the stage runs."""
     try:
         manifest = _taken_over(work, former)
     except (ManifestBroken, OSError, DBAPIError) as error:

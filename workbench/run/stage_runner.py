@@ -37,7 +37,7 @@ _SOURCE_LENGTH = 200
 
 @dataclass(frozen=True)
 class RunAtWork:
-    """A run while it is worked on: the right to write about it, its parameters and folder, and what it may use."""
+    """A claimed run: the right to write about it, its parameters and folder, its resources and watch."""
 
     run: OwnedRun
     parameters: RunParameters
@@ -47,9 +47,9 @@ class RunAtWork:
 
 
 def run_stage(work: RunAtWork, stage: Stage, may_retry: Callable[[str], bool]) -> Manifest:
-    """Execute the stage's notebook and record what became of it; returns the verified manifest.
+    """Execute the stage's notebook and record its end; returns the verified manifest.
 
-    `may_retry` tells from an exception's class name whether another attempt will follow. Raises `NotebookFailed`,
+    `may_retry` returns for an exception's class name whether another attempt will follow. Raises `NotebookFailed`,
     `ManifestBroken`, `ConservationBroken`, `LeaseLost`.
     """
     with in_run(pipeline_id=work.run.pipeline_id, stage=stage.name):
@@ -85,9 +85,9 @@ def _attempt(work: RunAtWork, stage: Stage, attempt: int) -> Manifest:
 
 
 def _proven(work: RunAtWork, stage: Stage, notebook: Path) -> Manifest:
-    """Return the proven manifest, which now tells of what the result depends on.
+    """Return the verified manifest with the fingerprint of what the result depends on.
 
-    Without proof the notebook says so, too, though each of its cells ended well.
+    If verification fails, the notebook is marked as failed, too, though each of its cells ended well.
     """
     try:
         return _with_fingerprint(work, stage, verified_manifest(work.folder, stage.name))
@@ -105,7 +105,7 @@ def _tell_notebook(notebook: Path, error: Exception) -> None:
 
 
 def _report(notebook: Path) -> None:
-    """Render the report, as far as there is something to render and room for it: no stage fails for want of one."""
+    """Render the report if there is a notebook and room on the disk; a missing report fails no stage."""
     try:
         render_report(notebook, report_of(notebook))
     except OSError as error:
@@ -120,7 +120,7 @@ def _with_fingerprint(work: RunAtWork, stage: Stage, manifest: Manifest) -> Mani
 
 
 def _execute(work: RunAtWork, stage: Stage, target: Path) -> NotebookOutcome:
-    """Execute the notebook; what a kernel that did not end well was doing elsewhere ends too."""
+    """Execute the notebook; sessions of a kernel that did not end well are ended, too."""
     options = _options(work, stage)
     source = work.resources.settings.notebooks / stage.notebook
     ended_well = False
@@ -171,14 +171,14 @@ def _record_failure(work: RunAtWork, stage: Stage, error: BaseException, may_ret
 
 
 def is_cancelled(work: RunAtWork, error: BaseException) -> bool:
-    """Tell whether a stage that ended with this error was cancelled, or failed by itself."""
+    """Return whether a stage that ended with this error was cancelled, not failed."""
     if isinstance(error, NotebookFailed):
         return error.status == CellStatus.CANCELLED
     return work.watch.stop.is_set()
 
 
 def exception_name(error: BaseException) -> str:
-    """Return the class name of what went wrong; of a notebook's failure that of the cell's exception."""
+    """Return the error's class name; of a failed notebook that of the cell's exception."""
     return error.exception if isinstance(error, NotebookFailed) else type(error).__name__
 
 
@@ -196,15 +196,15 @@ def error_record(error: BaseException) -> dict[str, Any]:
 
 
 def worth_retrying(name: str) -> bool:
-    """Tell whether an attempt that ended with this exception may end otherwise: connections, and killed kernels."""
+    """Return whether the error of this class name is transient: connection lost, kernel killed."""
     return is_transient(name) or name == "KernelDied"
 
 
 @dataclass
 class StageObserver:
-    """Turns what happens to cells into events of the run, and into the progress that watchers see.
+    """Records cells as events of the run, and the stage's progress.
 
-    `LeaseLost` is let through: the kernel is killed then, for another process decides about the run.
+    `LeaseLost` passes through: the kernel is killed then, because another process has ended the run.
     """
 
     work: RunAtWork
@@ -227,7 +227,7 @@ class StageObserver:
         self._note({"cell": number, **counted}, now=done == total)
 
     def cell_output(self, number: int, text: str) -> None:
-        """Output is kept in the notebook; events carry none of it."""
+        """Do nothing: the notebook keeps outputs, events carry none."""
 
     def cell_completed(self, number: int, seconds: float) -> None:
         """Record the event."""

@@ -1,4 +1,4 @@
-"""Takes over the result of a stage from another run: files linked, tables copied; the runs stay independent."""
+"""Takes over a stage's result from another run: files are linked, tables copied; the runs stay independent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proves that a stage's recorded result still holds: manifest, files, inputs, tables. What does not, says so."""
+"""Verifies that a stage's recorded result is unchanged: manifest, files, inputs, tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workbench.state.queries import Row
 
 @dataclass(frozen=True)
 class Proven:
-    """A stage's manifest whose artefacts, inputs and tables were all found as it tells, and a sentence that says so."""
+    """A verified manifest, and a sentence that lists what was verified."""
 
     manifest: Manifest
     reason: str
