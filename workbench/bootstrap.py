@@ -11,7 +11,7 @@ from functools import partial
 
 from workbench.base.settings import Settings
 from workbench.cli.commands import create_cli
-from workbench.prefect.connection import tell_prefect_where_it_lives
+from workbench.prefect.connection import set_prefect_environment
 from workbench.prefect.runner import check_prefect, resume_run, start_run, work_queue
 
 
@@ -22,7 +22,7 @@ def main() -> None:
 
 def serve_page(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Serve the page until a signal. It reaches Prefect anew for every action, so that it outlives Prefect."""
-    tell_prefect_where_it_lives(settings)
+    set_prefect_environment(settings)
     from workbench.cli.commands_lab import open_failed_stage
     from workbench.prefect.actions import actions_on
     from workbench.services import postgres

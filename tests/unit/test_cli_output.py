@@ -15,7 +15,7 @@ from rich.console import Group
 from sqlalchemy import create_engine
 
 from workbench.base.errors import RunCancelled
-from workbench.cli.commands import _Summarised, _told_in_one_line
+from workbench.cli.commands import _run_with_errors_in_one_line, _Summarised
 from workbench.cli.output import print_json, write_in
 from workbench.cli.text_tables import _files, _rejects, runs_table, show_on_terminal
 from workbench.services.processes import free_port
@@ -67,7 +67,7 @@ def test_ctrl_c_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     monkeypatch.setattr(sys, "argv", ["workbench"])
     with pytest.raises(SystemExit, match="130"):
-        _told_in_one_line(app)
+        _run_with_errors_in_one_line(app)
     assert capsys.readouterr().err == "workbench: stopped by Ctrl-C\n"
 
 
@@ -82,7 +82,7 @@ def test_a_cancelled_run_that_its_summary_has_told_is_logged_and_not_put_down_to
 
     monkeypatch.setattr(sys, "argv", ["workbench"])
     with caplog.at_level("INFO"), pytest.raises(SystemExit, match="130"):
-        _told_in_one_line(app)
+        _run_with_errors_in_one_line(app)
     assert capsys.readouterr().err == ""
     assert "RunCancelled: run 20261123t083012_a1b2c3 was cancelled" in caplog.text
 
@@ -103,7 +103,7 @@ def test_a_traceback_of_a_thread_holds_no_password(
 
     monkeypatch.setattr(sys, "argv", ["workbench"])
     with pytest.raises(SystemExit, match="0"):
-        _told_in_one_line(app)
+        _run_with_errors_in_one_line(app)
     assert "ValueError: postgresql://me:***@host/db" in capsys.readouterr().err
 
 
@@ -114,7 +114,7 @@ def test_a_stdout_that_takes_no_more_is_told_in_one_line(
     app.command()(lambda: Path("/dev/full").write_text("more", "utf-8"))
     monkeypatch.setattr(sys, "argv", ["workbench"])
     with pytest.raises(SystemExit, match="1"):
-        _told_in_one_line(app)
+        _run_with_errors_in_one_line(app)
     assert capsys.readouterr().err == "workbench: [Errno 28] No space left on device\n"
 
 
@@ -128,7 +128,7 @@ def test_a_database_that_fails_a_command_is_told_in_one_line_without_its_passwor
     monkeypatch.setattr(sys, "argv", ["workbench"])
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(SystemExit, match="1"):
-        _told_in_one_line(app)
+        _run_with_errors_in_one_line(app)
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert told.startswith(f"workbench: database runs at {place}: connection to server at")
@@ -140,7 +140,7 @@ def test_another_error_that_nobody_meant_keeps_its_traceback(monkeypatch: pytest
     app.command()(lambda: {}["nothing"])
     monkeypatch.setattr(sys, "argv", ["workbench"])
     with pytest.raises(KeyError):
-        _told_in_one_line(app)
+        _run_with_errors_in_one_line(app)
 
 
 def test_the_command_shows_its_help_without_a_database_library() -> None:

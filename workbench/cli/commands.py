@@ -79,10 +79,10 @@ def create_cli(
     commands_manage.add_commands(app, check_prefect)
     commands_page.add_commands(app, serve_page)
     commands_services.add_commands(app, work)
-    return lambda: _told_in_one_line(app)
+    return lambda: _run_with_errors_in_one_line(app)
 
 
-def _told_in_one_line(app: typer.Typer) -> None:
+def _run_with_errors_in_one_line(app: typer.Typer) -> None:
     """Run the command; an error on purpose becomes one line and its exit code, never a traceback."""
     sys.excepthook = _tell_traceback
     threading.excepthook = _tell_thread_traceback
@@ -93,8 +93,8 @@ def _told_in_one_line(app: typer.Typer) -> None:
     except _Summarised as reported:
         _leave(reported.error)
     except WorkbenchError as error:
-        told = printable(redacted(str(error)))
-        print("workbench:", told.replace("\n", r"\n") if isinstance(error, Refused) else told, file=sys.stderr)
+        text = printable(redacted(str(error)))
+        print("workbench:", text.replace("\n", r"\n") if isinstance(error, Refused) else text, file=sys.stderr)
         _leave(error)
     except OSError as error:  # of files and of a stdout that takes no more
         log.info("failed", exc_info=error)

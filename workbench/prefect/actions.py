@@ -17,10 +17,10 @@ from sqlalchemy import Engine
 from workbench.base.errors import LeaseLost, ServiceUnavailable
 from workbench.base.settings import Settings
 from workbench.prefect.api import DEPLOYMENT, WORK_POOL, contacted
-from workbench.prefect.reconciliation import tell_prefect
+from workbench.prefect.reconciliation import report_end
 from workbench.run.fingerprint import Code
 from workbench.run.publisher import check_readers
-from workbench.run.reuse import on_former_clock
+from workbench.run.reuse import with_reusable_clock
 from workbench.run.stage_runner import error_record
 from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import RunParameters
@@ -74,7 +74,7 @@ class ThroughPrefect:
         """
         moment = datetime.now(UTC)
         if parameters.reuse:
-            parameters = on_former_clock(self.engine, Code.as_it_is(self.settings.notebooks), parameters)
+            parameters = with_reusable_clock(self.engine, Code.as_it_is(self.settings.notebooks), parameters)
         return parameters.started_at(moment)
 
     def resume(self, pipeline_id: str, from_stage: StageName | None = None) -> None:
@@ -95,7 +95,7 @@ class ThroughPrefect:
         asked = request_cancel(self.engine, pipeline_id)
         row = queries.run_row(self.engine, pipeline_id)
         if asked and RunStatus(row["status"]) in TERMINAL and row["prefect_flow_run_id"]:
-            self._tell_prefect(row)
+            self._report_end(row)
         return asked
 
     def trouble(self) -> str | None:
@@ -132,10 +132,10 @@ class ThroughPrefect:
         except LeaseLost:
             log.info("Prefect took the run although its answer was lost", extra={"pipeline_id": run.pipeline_id})
 
-    def _tell_prefect(self, row: Mapping[str, Any]) -> None:
+    def _report_end(self, row: Mapping[str, Any]) -> None:
         try:
             with contacted(self.settings) as client:
-                tell_prefect(client, row)
+                report_end(client, row)
         except ServiceUnavailable as error:
             log.warning("Prefect hears of a cancelled run later, from a worker", extra={"reason": str(error)})
 

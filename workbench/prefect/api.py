@@ -55,4 +55,4 @@ def check_access(settings: Settings) -> None:
         try:
             client.api_version()
         except ValueError as error:
-            raise ServiceUnavailable(f"{client.api_url}: this is no API of Prefect; mend PREFECT_API_URL") from error
+            raise ServiceUnavailable(f"{client.api_url}: this is no API of Prefect; correct PREFECT_API_URL") from error

@@ -42,7 +42,7 @@ def flow_in_background(settings: Settings) -> Iterator[Future[Flow[..., Any]]]:
 
 def _reach_and_load(settings: Settings, held: ExitStack, given_up: threading.Event) -> Flow[..., Any]:
     """Import the flow while Prefect's server starts; Prefect then reads its settings anew, for its address."""
-    tell_prefect_where_it_lives(settings)
+    set_prefect_environment(settings)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="flow") as importer:
         flow = importer.submit(load_flow)
         reach_prefect(settings, held, given_up=given_up)
@@ -55,10 +55,10 @@ def reach_prefect(
 ) -> None:
     """Hold Prefect's server and set what Prefect reads from the environment when it is imported."""
     url = held.enter_context(prefect.held(settings, full, given_up))
-    tell_prefect_where_it_lives(settings)
+    set_prefect_environment(settings)
     os.environ["PREFECT_API_URL"] = url
 
 
-def tell_prefect_where_it_lives(settings: Settings) -> None:
+def set_prefect_environment(settings: Settings) -> None:
     """Set the part of Prefect's environment that does not depend on where its server is."""
     os.environ.update(_QUIET | {"PREFECT_HOME": str(settings.home / "prefect")})

@@ -1,7 +1,7 @@
 """A run inside a Prefect flow: what a flow file such as flows/pipeline.py is made of.
 
 PostgreSQL holds the truth about a run and Prefect mirrors it: the flow claims the run, its loop executes the stages,
-and it ends in the state that the tables tell. Without Prefect the flow's plain function (`flow.fn`) does the same work.
+and it ends in the state that the tables hold. Without Prefect the flow's plain function (`flow.fn`) does the same work.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from workbench.run.lifecycle import (
 )
 from workbench.run.publisher import check_readers
 from workbench.run.resources import Resources, acquired
-from workbench.run.reuse import on_former_clock
+from workbench.run.reuse import with_reusable_clock
 from workbench.run.stage_runner import RunAtWork, is_cancelled, run_stage, worth_retrying
 from workbench.stage.pipeline import STAGES, Stage, StageName, stage_named
 from workbench.stage.run_parameters import RunParameters
@@ -54,7 +54,7 @@ _handed_over: ContextVar[tuple[Resources, Watch] | None] = ContextVar("handed_ov
 
 
 class RunInFlow:
-    """A claimed run, as a flow's loop sees it. (No dataclass: Prefect looks into those that tasks are called with.)"""
+    """A claimed run, as a flow's loop sees it. (Not a dataclass: Prefect traverses those among a task's arguments.)"""
 
     def __init__(self, work: RunAtWork) -> None:
         self.parameters = work.parameters
@@ -144,7 +144,7 @@ def _own_resources() -> Iterator[Resources]:
 def _recorded(resources: Resources, parameters: RunParameters) -> str:
     """Record a run that Prefect started by itself; returns its id."""
     check_readers(resources.engine, resources.settings.workbench_schema)
-    parameters = on_former_clock(resources.engine, resources.code, parameters)
+    parameters = with_reusable_clock(resources.engine, resources.code, parameters)
     run = create_run(resources.engine, parameters, Origin("prefect"), resources.settings.workbench_lease_seconds)
     return run.pipeline_id
 
@@ -181,7 +181,7 @@ def _name_flow_run(flow_run_id: str, pipeline_id: str) -> None:
 
 
 def _recorded_end(resources: Resources, pipeline_id: str) -> State[Any] | None:
-    """Return the end that the tables tell; None without one, without Prefect, or when another flow run worked it."""
+    """Return the run's recorded end; None without one, without Prefect, or when another flow run worked it."""
     flow_run_id = _flow_run_id()
     if flow_run_id is None:
         return None

@@ -35,7 +35,7 @@ from workbench.state.states import RunStatus
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 5.0
 _LOOK_BACK_SECONDS = 3600.0
-_SETTLED_SECONDS = 30.0  # a flow that has just ended its run may take so long to tell Prefect itself
+_SETTLED_SECONDS = 30.0  # a flow that has just ended its run may take so long to report to Prefect itself
 _PAGE = 200
 _NOT_ENDED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
 Row = Mapping[str, Any]
@@ -75,7 +75,7 @@ def _compare(engine: Engine, settings: Settings) -> None:
             mirror(engine, client)
     except (httpx.HTTPError, PrefectException, DBAPIError) as error:
         log.warning("runs not compared with Prefect", extra={"error_type": type(error).__name__})
-    except Exception:  # the thread goes on: workers' waiting runs depend on it
+    except Exception:  # the thread continues: waiting runs of workers depend on it
         log.exception("runs not compared with Prefect")
 
 
@@ -91,7 +91,7 @@ def mirror(engine: Engine, client: SyncPrefectClient) -> None:
         _align(engine, client, row, flow_run)
 
 
-def tell_prefect(client: SyncPrefectClient, row: Row) -> None:
+def report_end(client: SyncPrefectClient, row: Row) -> None:
     """Set the flow run's state to the end of its run, and that of its tasks that seem to go on."""
     state = state_of(row)
     if state is None:
@@ -110,7 +110,7 @@ def _align(engine: Engine, client: SyncPrefectClient, row: Row, flow_run: FlowRu
         lost = status is RunStatus.CRASHED or theirs is StateType.SCHEDULED
         just_ended = 0 <= row["ended_for"] <= _SETTLED_SECONDS  # below 0: the clock was set back meanwhile
         if theirs is not TYPES[status] and (lost or not just_ended):
-            tell_prefect(client, {**row, "prefect_flow_run_id": str(flow_run.id)})
+            report_end(client, {**row, "prefect_flow_run_id": str(flow_run.id)})
     elif theirs is StateType.CANCELLING:
         request_cancel(engine, row["id"])
     elif theirs not in _NOT_ENDED:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.base.error_text import one_line
 from workbench.base.errors import Refused, RunCancelled, RunStateError, ServiceUnavailable, WorkbenchError
 from workbench.base.settings import Settings
-from workbench.prefect.connection import flow_in_background, reach_prefect, tell_prefect_where_it_lives
+from workbench.prefect.connection import flow_in_background, reach_prefect, set_prefect_environment
 from workbench.prefect.flow_loader import load_flow
 from workbench.stage.pipeline import StageName
 from workbench.stage.run_parameters import RunParameters
@@ -42,7 +42,7 @@ _WORKER = {
 
 def check_prefect(settings: Settings) -> None:
     """Raise `ServiceUnavailable` when the Prefect that is up refuses our credentials."""
-    tell_prefect_where_it_lives(settings)
+    set_prefect_environment(settings)
     from workbench.prefect.api import check_access
 
     check_access(settings)
@@ -54,12 +54,12 @@ def start_run(parameters: RunParameters, settings: Settings, following: Followin
     `following` is entered with engine and id as soon as the run is recorded. Raises what ended the run.
     """
     from workbench.run.resources import acquired
-    from workbench.run.reuse import on_former_clock
+    from workbench.run.reuse import with_reusable_clock
     from workbench.state.runs import Origin, create_run
 
     moment = datetime.now(UTC)
     with flow_in_background(settings) as flow, acquired(settings) as resources:
-        fixed = on_former_clock(resources.engine, resources.code, parameters).started_at(moment)
+        fixed = with_reusable_clock(resources.engine, resources.code, parameters).started_at(moment)
         origin, lease = Origin(*_started_by()), settings.workbench_lease_seconds
         record = partial(create_run, resources.engine, fixed, origin, lease)
         return _work(record, flow, resources, following)

@@ -25,8 +25,8 @@ def open_copy(engine: Engine, settings: Settings, pipeline_id: str, stage: Stage
     """Write the stage's notebook with this run's parameters injected into `folder` and return its path.
 
     Of a run that has failed it works on its own folder and schema, so a cell that failed fails again, and one that is
-    mended leaves what `workbench resume` goes on from; of a completed run, on a copy (see `effect_of`). An older
-    notebook of the same run and stage is replaced. Raises `UnknownRun`.
+    fixed leaves the result from which `workbench resume` continues; of a completed run, on a copy (see `effect_of`).
+    An older notebook of the same run and stage is replaced. Raises `UnknownRun`.
     """
     run, chosen = queries.run_row(engine, pipeline_id), stage_named(stage)
     parameters = RunParameters.trusted(run["parameters"]).for_stage(stage).model_dump()
@@ -52,5 +52,5 @@ def _about(run: queries.Row, stage: queries.Row) -> str:
     if error:
         where = f" in cell {error['cell']} of the executed notebook" if error.get("cell") else ""
         lines.append(f">\n> It ended{where} with `{error['name']}`. Run all cells to see it end so again;")
-        lines.append(f"> once it is mended, `workbench resume {pipeline_id}` goes on from here.")
+        lines.append(f"> once it is fixed, `workbench resume {pipeline_id}` continues from here.")
     return "\n".join(lines)

@@ -79,8 +79,8 @@ def _check_whole(engine: Engine, folder: RunFolder, manifest: Manifest) -> None:
             with engine.connect() as connection:
                 check_tables(connection, schema_of(folder.pipeline_id), tables)
     except ManifestBroken as error:
-        mended = f"`workbench resume {folder.pipeline_id} --from {manifest.stage}` makes it anew"
-        raise ManifestBroken(f"run {folder.pipeline_id} cannot be copied: {error}; {mended}") from error
+        fix = f"`workbench resume {folder.pipeline_id} --from {manifest.stage}` makes it anew"
+        raise ManifestBroken(f"run {folder.pipeline_id} cannot be copied: {error}; {fix}") from error
 
 
 def _take(run: OwnedRun, origin: RunFolder, folder: RunFolder, row: queries.Row) -> None:

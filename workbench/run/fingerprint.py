@@ -106,7 +106,7 @@ def _as_python(cell: str) -> str:
         ast.parse(cell)
         return cell
     except SyntaxError:
-        from IPython.core.inputtransformer2 import TransformerManager  # costs half a second, and few cells want it
+        from IPython.core.inputtransformer2 import TransformerManager  # costs half a second, and few cells need it
 
     try:
         python = str(TransformerManager().transform_cell(cell))

@@ -16,7 +16,7 @@ from workbench.run.completion import complete_run
 from workbench.run.publisher import publish_soon
 from workbench.run.resources import Resources
 from workbench.run.resume import reuse_proven
-from workbench.run.reuse import reuse_former
+from workbench.run.reuse import reuse_earlier_result
 from workbench.run.stage_runner import RunAtWork, error_record, exception_name, run_stage, worth_retrying
 from workbench.stage.artefacts import RunFolder
 from workbench.stage.pipeline import STAGES, Stage
@@ -107,7 +107,7 @@ def _is_passed(work: RunAtWork, stage: Stage) -> bool:
         own = work.parameters.input_file
         work.run.stage_passed(stage.name, StageStatus.SKIPPED, f"own input file {own}" if own else f"not: {stage.when}")
         return True
-    return work.parameters.reuse and reuse_former(work, stage)
+    return work.parameters.reuse and reuse_earlier_result(work, stage)
 
 
 def _end_badly(work: RunAtWork, error: BaseException) -> None:

@@ -85,7 +85,7 @@ def publish_soon(engine: Engine, stop: threading.Event | None = None) -> list[At
 def publish_due(engine: Engine, *, paced: bool = False) -> list[Attempt]:
     """Try once to publish the newest pending run of each schema; `paced`: not what was tried just now.
 
-    Raises nothing: what prevents a publication is noted with it, and a database that is away is met by the next try.
+    Raises nothing: the reason of a failure is stored with the publication, and a lost database is left to the next try.
     """
     try:
         attempts = [_attempt(engine, schema) for schema in queue.due_schemas(engine, paced=paced)]
@@ -112,7 +112,7 @@ def _attempt(engine: Engine, schema: str) -> Attempt | None:
 
 
 def _published(engine: Engine, candidate: queue.Candidate) -> Attempt | None:
-    """Publish in one transaction with the state and the event that tell of it; None when nothing is left to do."""
+    """Publish in one transaction with its state and its event; None when nothing is left to do."""
     with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
         give_way_to_readers(connection)
         completed = queue.is_completed(connection, candidate.pipeline_id)

@@ -1,4 +1,4 @@
-"""Removes old runs wholly, rows, schemas and folder, and finds what runs that nobody knows have left."""
+"""Removes old runs with rows, schemas and folder, and finds orphans: schemas and folders of runs without a row."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _ENDED = [status.value for status in TERMINAL]
 
 @dataclass(frozen=True)
 class Orphans:
-    """What is there of runs without a row: schemas of this database, folders of this home. False when there is none.
+    """Schemas of this database and folders of this home that belong to no run's row. False when there are none.
 
-    Only schemas and folders that bear this database's identity, and were not written to for an hour, are in it.
-    `unproven` are those of another database and of versions that left no identity: nothing removes them.
+    Only those that bear this database's identity and were not written to for an hour are listed. `unproven` are those
+    of another database and of versions that left no identity: nothing removes them.
     """
 
     schemas: list[str]
@@ -52,9 +52,8 @@ class Orphans:
 def clean_runs(engine: Engine, settings: Settings, keep: int) -> list[str]:
     """Remove ended runs but the `keep` newest, the published one, and those that wait to be published.
 
-    Returns the ids of those removed.
-    Where a broker is set, runs of which events still wait for it stay until it has them (`undelivered_runs`).
-    The rows go last: a cleaning that is interrupted is finished by the next one. Marts that readers of `analytics`
+    Returns the ids of the removed runs. Where a broker is set, runs with undelivered events stay (`undelivered_runs`).
+    Rows are removed last: the next call finishes an interrupted one. Marts that readers of `analytics`
     still see from an old snapshot stay until another publication; `find_orphans` finds them then.
     """
     reap(engine)
@@ -64,7 +63,7 @@ def clean_runs(engine: Engine, settings: Settings, keep: int) -> list[str]:
 
 
 def undelivered_runs(engine: Engine, settings: Settings) -> set[str]:
-    """Return the ended runs of which the broker has not got every event; none where no broker is set."""
+    """Return the ended runs with events that the broker has not confirmed; none where no broker is set."""
     if settings.amqp_url is None:
         return set()
     query = (
@@ -77,7 +76,7 @@ def undelivered_runs(engine: Engine, settings: Settings) -> set[str]:
 
 
 def _is_removed(engine: Engine, settings: Settings, pipeline_id: str) -> bool:
-    """Remove one run unless it has been resumed meanwhile; whoever resumes it now waits, and finds it gone."""
+    """Remove one run unless it has been resumed meanwhile; a resume that begins now waits, and finds no run."""
     with engine.begin() as connection:
         ended = (Pipeline.id == pipeline_id, Pipeline.status.in_(_ENDED))
         if connection.execute(select(Pipeline.id).where(*ended).with_for_update()).first() is None:
@@ -95,7 +94,7 @@ def _is_removed(engine: Engine, settings: Settings, pipeline_id: str) -> bool:
 def find_orphans(engine: Engine, settings: Settings, quiet_seconds: float = _QUIET_SECONDS) -> Orphans:
     """Return schemas and folders named like a run's that no row knows, but for schemas that readers still see.
 
-    A run's row is committed before its folder and schema are made, so looking at the rows last sees no new run's.
+    A run's row is committed before its folder and schema are made, so rows that are read last leave out no new run.
     """
     folders = sorted(folder for folder in (settings.home / "runs").glob("*") if RUN_ID.fullmatch(folder.name))
     with engine.connect() as connection:
@@ -125,7 +124,7 @@ def remove_orphans(engine: Engine, orphans: Orphans) -> None:
 
 
 def _is_in_use(folder: Path, quiet_seconds: float) -> bool:
-    """Tell whether something was written into a run's folder lately: a process may be at work in it."""
+    """Return whether a run's folder was written to lately: a process may be at work in it."""
     times = [folder.stat().st_mtime, *(path.lstat().st_mtime for path in folder.rglob("*"))]
     return time.time() - max(times) < quiet_seconds
 

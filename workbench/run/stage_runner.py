@@ -97,9 +97,9 @@ def _proven(work: RunAtWork, stage: Stage, notebook: Path) -> Manifest:
 
 
 def _tell_notebook(notebook: Path, error: Exception) -> None:
-    told = NotebookError(CellStatus.FAILED, None, "", type(error).__name__, redacted(str(error)))
+    failure = NotebookError(CellStatus.FAILED, None, "", type(error).__name__, redacted(str(error)))
     try:
-        amend(notebook, told)
+        amend(notebook, failure)
     except OSError as problem:
         log.warning("notebook not amended", extra={"error_type": type(problem).__name__})
 
@@ -210,7 +210,7 @@ class StageObserver:
     work: RunAtWork
     stage: Stage
     cells: int = 0
-    noted_at: float = 0.0
+    saved_at: float = 0.0
     progress: dict[str, Any] = field(default_factory=dict)
 
     def cell_started(self, number: int, total: int, source_head: str) -> None:
@@ -244,6 +244,6 @@ class StageObserver:
 
     def _note(self, progress: Mapping[str, Any], *, now: bool) -> None:
         self.progress.update(progress)
-        if now or time.monotonic() - self.noted_at >= _PROGRESS_EVERY_SECONDS:
-            self.noted_at = time.monotonic()
+        if now or time.monotonic() - self.saved_at >= _PROGRESS_EVERY_SECONDS:
+            self.saved_at = time.monotonic()
             self.work.run.note_progress(self.stage.name, self.progress)

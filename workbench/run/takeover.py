@@ -33,17 +33,17 @@ def take_over(engine: Engine, origin: RunFolder, folder: RunFolder, recorded: Ma
     return manifest
 
 
-def _copy_tables(engine: Engine, manifest: Manifest, former: str) -> None:
+def _copy_tables(engine: Engine, manifest: Manifest, earlier_run: str) -> None:
     tables = tables_left(manifest.stage, manifest.details)
     if tables:
         target = schema_of(manifest.pipeline_id)
         with engine.begin() as connection:
-            copy_tables(connection, tables, schema_of(former), target, views=stage_named(manifest.stage).views)
+            copy_tables(connection, tables, schema_of(earlier_run), target, views=stage_named(manifest.stage).views)
             check_tables(connection, target, tables)
 
 
 def _link_notebook(origin: Path, folder: Path, attempt: int) -> None:
-    """Show the notebook that made the result, and its report, as this run's; they name the run that executed them."""
+    """Link the notebook that made the result, and its report, as this run's; they name the run that executed them."""
     made, here = notebook_of(origin, max(attempt, 1)), notebook_of(folder, 1)
     for source, target in ((made, here), (report_of(made), report_of(here))):
         if source.exists():
