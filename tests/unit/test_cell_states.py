@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.state.cell_states import CellState, CellStates, cell_states
@@ -60,6 +60,7 @@ told_events = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(told_events, st.lists(st.integers(0, 40), max_size=6), st.integers(0, 5))
 def test_one_by_one_in_batches_and_anew_give_the_same_state(told: list[Told], cuts: list[int], again: int) -> None:
     events = log(told)
@@ -73,6 +74,7 @@ def test_one_by_one_in_batches_and_anew_give_the_same_state(told: list[Told], cu
     assert list(single.stages) == list(batched.stages) == list(anew.stages)
 
 
+@settings(deadline=None)
 @given(told_events, stages)
 def test_a_restart_of_a_stage_resets_its_cells_and_no_others(told: list[Told], stage: str) -> None:
     other = next(each for each in STAGES if each != stage)

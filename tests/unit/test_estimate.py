@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.jupyter.panel_view import estimate_html
@@ -44,6 +44,7 @@ def test_small_runs_tell_nothing_of_a_large_one_but_the_least() -> None:
 
 
 @pytest.mark.promise("P20", "an estimate rests on evidence, or is left out")
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 15), min_size=12, max_size=12), st.sampled_from([5_000, 50_000, 500_000]))
 def test_an_estimate_is_near_whatever_a_slow_start_adds_to_a_few_runs(late: list[float], records: int) -> None:
     sizes = [100, 100, 300, 1_000, 1_000, 3_000, 10_000, 10_000, 30_000, 100_000, 200_000, 200_000]
@@ -55,6 +56,7 @@ def test_an_estimate_is_near_whatever_a_slow_start_adds_to_a_few_runs(late: list
     assert judged.seconds == pytest.approx(15 + records / 20_000, rel=0.5)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.builds(PastRun, st.integers(1, 10**8), st.floats(0.1, 10**5), st.integers(1, 10**11)), min_size=1),
     st.integers(1, 10**8),
