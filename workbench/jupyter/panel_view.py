@@ -58,7 +58,7 @@ def badge(status: str, interactive: bool = False) -> str:
 
 
 def run_html(run: RunSnapshot) -> str:
-    """Return one run: headline, its five stages with cells, records and seconds, what went wrong, conservation."""
+    """Return one run: headline, its stages with cells, records and seconds, what went wrong, conservation."""
     document = run.document
     seconds = seconds_text(document["seconds"]) if document["seconds"] is not None else ""
     status = run_badge(document["status"], document["trigger"])

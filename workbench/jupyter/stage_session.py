@@ -1,4 +1,4 @@
-"""What a stage's notebook holds in its hands: its run's folder, input, services, and the way to finish.
+"""The session of a stage's notebook: its run's folder, input and services, and how to finish the stage.
 
 The same calls serve both ways a notebook runs. Headless, the flow has made the run, holds its lease, and records the
 stage after it has verified the manifest. By hand (in JupyterLab), the session finds or makes the run, or a copy of one

@@ -1,4 +1,4 @@
-"""Reads what is known about runs. Every caller that looks also reaps, so that no run seems alive that is not."""
+"""Reads runs from the database. Readers also reap: a run whose lease has expired is shown as crashed."""
 
 from __future__ import annotations
 

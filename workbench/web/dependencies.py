@@ -41,7 +41,7 @@ class Context:
         return HTMLResponse(self.templates.get_template(template).render(shared | values), status)
 
     def trouble(self) -> str | None:
-        """Say in one sentence what keeps new runs from being worked; an error of the check counts, too."""
+        """Return in one sentence why no new run can be executed; an error of the check counts, too."""
         try:
             return self.actions.trouble()
         except WorkbenchError as error:
@@ -78,7 +78,7 @@ Stage = Annotated[StageName, Depends(_stage_name)]
 
 
 def no_trouble() -> str | None:
-    """Say that nothing keeps new runs from being worked."""
+    """Return None: new runs can be executed."""
     return None
 
 

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from workbench.base.run_id import checked_run_id
 from workbench.charts.figures import errors_of_runs, records_of_runs, runs_and_success, stage_times
 from workbench.stage.artefacts import RunFolder
-from workbench.stage.pipeline import StageName
+from workbench.stage.pipeline import STAGE_NAMES, StageName
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import queries
 from workbench.state.run_snapshot import read_run
@@ -42,6 +42,7 @@ def start_page(
 ) -> HTMLResponse:
     """Render the form with what was given, and beside each field why it was refused."""
     values: dict[str, Any] = {
+        "stages": STAGE_NAMES,
         "groups": form_groups(RunParameters, given, problems),
         "problems": problems,
         "key": given.get("idempotency_key") or secrets.token_urlsafe(16),
