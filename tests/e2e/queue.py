@@ -126,7 +126,10 @@ def worker(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]
     """A worker that works one pipeline at a time, ready for it."""
     name = secrets.token_hex(4)
     ready = folder / f"{name}.ready"
-    environment = {"WORKBENCH_HOME": str(settings.home)}
+    environment = {
+        "WORKBENCH_HOME": str(settings.home),
+        "WORKBENCH_NOTEBOOKS": str(settings.workbench_notebooks),
+    }
     if settings.database_url is not None:
         environment["DATABASE_URL"] = settings.database_url.get_secret_value()
     with (folder / f"{name}.log").open("wb") as log:

@@ -13,10 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Paths, Workbench
 from tests.e2e.recomputation import recomputed
-from workbench.base.settings import Settings
-from workbench.stage.artefacts import RunFolder
 
-CLOCK = "2026-11-01T12:00:00+00:00"
 DERIVED = (
     "total_value",
     "discount_factor",
@@ -92,26 +89,6 @@ def test_rejects_reconcile_with_the_injected_defects(path_in: Paths) -> None:
     assert sum(injected.values()) == 500
     assert {kind: count for kind, count in injected.items() if kind not in repairable} == found
     assert all(reject["line"] >= 1 and reject["raw"] for reject in rejects)
-
-
-def test_the_same_seed_and_clock_give_the_same_bytes_and_the_same_data(
-    workbench: Workbench, settings: Settings
-) -> None:
-    again = [workbench.json("run", "--records", "2000", "--reference-time", CLOCK) for _ in range(2)]
-    files = [RunFolder(settings.home, run["pipeline_id"]).path / "01_generate/records.jsonl" for run in again]
-    assert files[0].read_bytes() == files[1].read_bytes()
-    assert data_of(again[0]) == data_of(again[1])
-
-
-def test_marts_of_the_newest_run_are_what_readers_of_analytics_see(elsewhere: Workbench) -> None:
-    import psycopg2
-
-    document = elsewhere.json("run", "--records", "300")
-    with psycopg2.connect(elsewhere.environment["DATABASE_URL"]) as connection, connection.cursor() as cursor:
-        cursor.execute("select count(*), sum(total_value) from analytics.item_metrics")
-        count, total = cursor.fetchone() or (None, None)
-    assert count == 300
-    assert total == sum(row["total_value"] for row in data_of(document))
 
 
 def test_each_stage_leaves_an_executed_notebook_and_a_report(completed: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Each notebook runs alone, top to bottom, with its defaults, as a person in JupyterLab runs it, and headless."""
+"""Each notebook runs alone, top to bottom, with its defaults; test_nbval.py executes all of them with their widgets."""
 
 from __future__ import annotations
 
@@ -68,10 +68,9 @@ def hashes_of(run: dict[str, Any]) -> dict[Path, str]:
     return {path: sha256_of(path) for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("skipped", ["skip-execution", NO_TAG], ids=["headless", "with widgets"])
 @pytest.mark.parametrize("name", LOOKING_BACK)
-def test_a_notebook_about_runs_runs_alone(name: str, skipped: str, apart: Workbench, newest: dict[str, Any]) -> None:
-    notebook = run_by_hand(NOTEBOOKS / name, apart.environment, skipped)
+def test_a_notebook_about_runs_runs_headless(name: str, apart: Workbench, newest: dict[str, Any]) -> None:
+    notebook = run_by_hand(NOTEBOOKS / name, apart.environment, "skip-execution")
     assert notebook.cells[-1].cell_type == "markdown" or notebook.cells[-1].outputs
 
 

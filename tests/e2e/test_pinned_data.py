@@ -41,16 +41,17 @@ PINNED = {
 
 
 def test_the_same_parameters_make_the_same_data_in_every_stage(elsewhere: Workbench, settings: Settings) -> None:
-    run = elsewhere.json("run", *ARGUMENTS)
+    run, database_url = elsewhere.json("run", *ARGUMENTS), elsewhere.environment["DATABASE_URL"]
     folder = RunFolder(settings.home, run["pipeline_id"]).path
     files = ("01_generate/records.jsonl", "02_ingest/dataset.parquet", "02_ingest/rejects.jsonl")
     found = {
         **{name: sha256_of(folder / name) for name in files},
         **dict(_processed(folder / "03_process" / "processed")),
-        **dict(_marts(elsewhere.environment["DATABASE_URL"], schema_of(run["pipeline_id"]))),
+        **(marts := dict(_marts(database_url, schema_of(run["pipeline_id"])))),
         "exported data": exported(Path(run["output_file"])),
     }
     assert found == PINNED
+    assert dict(_marts(database_url, "analytics")) == marts, "what readers see is what the run has built"
 
 
 def _processed(folder: Path) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from tests.conftest import fresh_database
 from tests.e2e.queue import ENDS, Queue, until
+from tests.faults.faulty_notebooks import with_cell
 from tests.integration.service_watch import all_gone
 from workbench.base.errors import ServiceUnavailable
 from workbench.base.settings import Settings
@@ -28,7 +29,8 @@ from workbench.stage.run_parameters import RunParameters
 from workbench.state import database, queries
 from workbench.state.run_queue import WAITING_SECONDS
 
-LONG = RunParameters(records=4_900_000)  # as many as one process generates
+LONG = RunParameters(records=4_900_000)
+STAYS = f"import time\nwhile records == {LONG.records}: time.sleep(0.05)"  # until its run is cancelled or killed
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,8 @@ def queue(settings: Settings, server_url: str, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("workers")
     with ExitStack() as stack:
         url = stack.enter_context(fresh_database(server_url))
-        own = Settings(_env_file=None, workbench_home=settings.home, database_url=url)
+        notebooks = with_cell(folder / "notebooks", "generate", STAYS)
+        own = Settings(_env_file=None, workbench_home=settings.home, database_url=url, workbench_notebooks=notebooks)
         spark = stack.enter_context(ThreadPoolExecutor(max_workers=1))
         held = stack.enter_context(ExitStack())
         spark.submit(lambda: held.enter_context(spark_service.held(own)))

@@ -23,7 +23,7 @@ OWN_RECORDS = '{"id": 1, "name": "a", "category": "A", "value": 10.0, "quantity"
 def project(tmp_path: Path) -> Iterator[Path]:
     """A copy of the project whose code a test may change."""
     for name in ("flows", "pipeline_lib", "workbench", "notebooks", "dbt"):
-        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns(".*"))
     shutil.copy(PROJECT / "pipeline.toml", tmp_path)
     return tmp_path
 

@@ -34,14 +34,12 @@ def test_a_raising_cell_fails_and_the_next_is_not_run(target):
 @pytest.mark.parametrize(
     ("code", "status", "exception"),
     [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed", "KernelDied"),
         ("import os; os._exit(0)", "killed", "KernelDied"),
-        ("import ctypes; ctypes.string_at(0)", "killed", "KernelDied"),
-        ("import sys; sys.exit(0)", "failed", "SystemExit"),
         ("exit()", "failed", "KernelLeft"),
     ],
 )
-def test_no_way_out_of_a_cell_counts_as_success(run_code, code, status, exception, target):
+def test_no_way_out_of_a_cell_of_a_plain_kernel_counts_as_success(run_code, code, status, exception, target):
+    """Two ways for a kernel that is no fork of ours; P7's test tries all five on the kernels of runs."""
     observer = Recorder()
     outcome = run_code(code, target, observer=observer, kernels=PlainKernels())
     assert (outcome.status, outcome.error.number, outcome.error.exception) == (status, 4, exception)
