@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup run test soak crash-images fresh lab check services lock docs clean
+.PHONY: help setup run test test-tiny soak crash-images fresh lab check services lock docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ run: setup  ## Run the whole pipeline once, e.g. make run ARGS="--records 500"
 
 test: setup  ## Run all tests, e.g. make test ARGS=tests/unit
 	@$(PYTEST) $(ARGS)
+	@$(if $(ARGS),,$(MAKE) test-tiny)
+
+test-tiny: setup  ## Run the tests of the engine on tests/tiny_pipeline, e.g. make test-tiny ARGS="-k resumes"
+	@WORKBENCH_PROJECT=$(CURDIR)/tests/tiny_pipeline $(PYTEST) tests/tiny $(ARGS)
 
 soak: setup  ## Run thirty runs with a random fault in each, e.g. make soak ARGS="--runs 10"
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -20,7 +20,7 @@ from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 from sqlalchemy import Engine
 
-from workbench.base.settings import Settings
+from workbench.base.settings import PROJECT, Settings
 from workbench.services import postgres
 from workbench.services import spark as spark_service
 from workbench.services.service_file import has_supervisor
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 HOME = "WORKBENCH_TEST_HOME"
 OWN_POSTGRES = os.environ.get("TEST_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 _TESTS = Path(__file__).parent
-_LONGEST_FIRST = ["e2e", "faults", "security", "integration", "web", "unit", "benchmarks"]
+_LONGEST_FIRST = ["tiny", "e2e", "faults", "security", "integration", "web", "unit", "benchmarks"]
 OWN_BROKER = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2F")
+# A process has one project: `make test` runs the tests of the tiny pipeline in a session of their own.
+collect_ignore = [] if PROJECT.name == "tiny_pipeline" else ["tiny"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -93,21 +93,24 @@ class StartedRun:
 
 @dataclass
 class Bench:
-    """Starts runs against one database. Their temporary files go to `temporary`, which must be empty in the end."""
+    """Starts runs against one database. Their temporary files go to `temporary`, which must be empty in the end.
+
+    `options` are those of each run; the tiny pipeline needs none.
+    """
 
     engine: Engine
     settings: Settings
     temporary: Path
+    options: tuple[str, ...] = ("--records", "200", "--seed", "7")
     started: list[StartedRun] = field(default_factory=list)
 
     def run(self, *options: str, **more: Any) -> StartedRun:
-        """Start `workbench run` on 200 records and return at once.
+        """Start `workbench run` on a few records and return at once.
 
         `more` are arguments of `start`: `failpoint` is a place and a signal, `limits` is called in the process before
         it begins, the rest are variables.
         """
-        command = ("run", "--records", "200", "--seed", "7", *options)
-        return self.start(*command, **more)
+        return self.start("run", *self.options, *options, **more)
 
     def start(
         self, *command: str, failpoint: str = "", limits: Limits = None, project: Path = PROJECT, **more: str

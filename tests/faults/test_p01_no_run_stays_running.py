@@ -36,15 +36,6 @@ def test_every_failpoint_is_tried() -> None:
     assert {*BEFORE_STAGES, *IN_A_STAGE, *AT_THE_END} == set(FAILPOINTS)
 
 
-@pytest.mark.parametrize("failpoint", [*BEFORE_STAGES, *IN_A_STAGE])
-def test_a_run_killed_anywhere_is_crashed_once_its_lease_has_run_out(bench: Bench, failpoint: str) -> None:
-    run = killed_at(bench, failpoint)
-    assert run.row["status"] in ("pending", "running")
-    assert seconds_of_lease_left(run) <= bench.settings.workbench_lease_seconds
-    until(lambda: seconds_of_lease_left(run) < 0, "the lease runs out")
-    assert check_invariants(run)["status"] == "crashed"
-
-
 def test_a_run_killed_before_its_end_is_committed_has_published_nothing(bench: Bench, spark_server: str) -> None:
     run = killed_at(bench, "run_completed")
     until(lambda: seconds_of_lease_left(run) < 0, "the lease runs out")

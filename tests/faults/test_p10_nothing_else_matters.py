@@ -14,8 +14,6 @@ from tests.faults.cutting import Line, cutting_proxy
 from tests.faults.invariants import check_invariants, leftovers, stored_problems
 from tests.faults.looking import events_of
 from tests.faults.silence import silent_server
-from tests.faults.stories import prefect_problems
-from workbench.run.crash_recovery import look_after
 from workbench.state import queries
 from workbench.state.relay import relaying
 
@@ -63,15 +61,6 @@ def settled_long_ago(bench: Bench) -> None:
     """Put the ends of all runs so far back that no flow can be about to tell Prefect of them itself."""
     with bench.engine.begin() as connection:
         connection.execute(text("update pipelines set finished_at = finished_at - interval '1 minute'"))
-
-
-def test_the_next_run_tells_prefect_how_the_last_one_ended(bench: Bench) -> None:
-    last = bench.run(failpoint="stage_started/generate:SIGKILL")
-    last.wait()
-    until(lambda: look_after(bench.engine, bench.settings), "the run is found crashed")
-    assert prefect_problems(bench, last.row) == ["Prefect says running, the table crashed"]
-    bench.run(failpoint="stage_started/ingest:SIGKILL").wait()
-    until(lambda: not prefect_problems(bench, last.row), "Prefect knows", 10)
 
 
 def _has_begun(bench: Bench, pipeline_id: str, stage: str) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.bench import Bench, StartedRun, until
+from tests.faults.bench import Bench, until
 from tests.faults.faulty_notebooks import with_cell
-from tests.faults.invariants import SECONDS_AFTER, check_invariants
+from tests.faults.invariants import SECONDS_AFTER
 from tests.faults.workshop import Workshop, changed
 from workbench.stage.run_parameters import RunParameters
 
@@ -39,7 +39,7 @@ def sleepers() -> list[psutil.Process]:
 
 
 @pytest.fixture(autouse=True)
-def _no_sleepers_left() -> Iterator[None]:
+def no_sleepers_left() -> Iterator[None]:
     yield
     for process in sleepers():
         process.kill()
@@ -52,21 +52,6 @@ def test_daemons_that_a_cell_has_started_end_with_its_kernel(workshop: Workshop,
     assert run.row["error"]["value"] == "enough"
     until(lambda: not sleepers(), "the daemons end", SECONDS_AFTER)
     run.check()
-
-
-def test_a_killed_run_takes_its_kernel_and_all_its_daemons_along(bench: Bench, tmp_path: Path) -> None:
-    notebooks = with_cell(tmp_path, "generate", DAEMONS + KILL_THE_RUN)
-    run = bench.run(WORKBENCH_NOTEBOOKS=str(notebooks))
-    assert run.wait() == -signal.SIGKILL, run.said()
-    until(lambda: not sleepers(), "the daemons end", SECONDS_AFTER)
-    until(lambda: run.row["status"] == "crashed" or reaped(run), "the run is found crashed")
-    check_invariants(run)
-
-
-def reaped(run: StartedRun) -> bool:
-    from workbench.run.crash_recovery import look_after
-
-    return bool(look_after(run.bench.engine, run.bench.settings))
 
 
 def processes_of(home: Path) -> list[str]:

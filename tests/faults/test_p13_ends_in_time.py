@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -16,12 +14,10 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from sqlalchemy import text
 
-from tests.faults.bench import Bench, StartedRun, until
+from tests.faults.bench import until
 from tests.faults.faulty_notebooks import cells_around_fault, with_cell
-from tests.faults.invariants import SECONDS_AFTER, check_invariants
-from tests.faults.looking import events_of
+from tests.faults.invariants import SECONDS_AFTER
 from tests.faults.workshop import WorkedRun, Workshop
-from workbench.notebook.report import head_of
 from workbench.services.service_file import read_live_state
 from workbench.stage.artefacts import schema_of
 from workbench.stage.pipeline import StageName
@@ -50,15 +46,6 @@ def stop_when_dbt_waits():
                 time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGSTOP)
 threading.Thread(target=stop_when_dbt_waits, daemon=True).start()
-"""
-SLEEP = "import time; time.sleep(600)"
-STUBBORN = """
-import time
-while True:
-    try:
-        time.sleep(600)
-    except KeyboardInterrupt:
-        pass
 """
 
 
@@ -125,50 +112,3 @@ def lock_when_processed(workshop: Workshop, connection: Connection) -> None:
     pipeline_id = until(lambda: (now := newest()) != before and now, "stage 3 completes")
     table = sql.Identifier(schema_of(pipeline_id), "processed_items")
     connection.cursor().execute(sql.SQL("lock table {} in access exclusive mode").format(table))
-
-
-def in_faulty_cell(run: StartedRun, source_head: str) -> bool:
-    """Tell whether the run's kernel works on the cell whose source begins so."""
-    started = [event for event in events_of(run.bench.engine, run.pipeline_id) if event["type"] == "cell.started"]
-    return bool(started) and started[-1]["data"]["source"].startswith(source_head)
-
-
-def sleeping_run(bench: Bench, folder: Path, code: str) -> StartedRun:
-    """Return a run that will stay in a cell of stage 1 until it is told otherwise."""
-    run = bench.run(WORKBENCH_NOTEBOOKS=str(with_cell(folder, "generate", code)))
-    until(lambda: in_faulty_cell(run, head_of(code)), "the cell runs")
-    return run
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_cancels_a_run_cleanly(bench: Bench, tmp_path: Path, number: signal.Signals) -> None:
-    run = sleeping_run(bench, tmp_path, SLEEP)
-    run.signal(number)
-    assert run.wait() == 130, run.said()
-    row = check_invariants(run)
-    assert (row["status"], row["error"]["source"], row["error"]["exception"]) == ("cancelled", SLEEP, "Cancelled")
-    assert "KeyboardInterrupt" in row["error"]["traceback"]
-
-
-def test_a_second_signal_ends_even_a_cell_that_ignores_the_first(bench: Bench, tmp_path: Path) -> None:
-    run = sleeping_run(bench, tmp_path, STUBBORN)
-    run.signal(signal.SIGINT)
-    time.sleep(0.5)  # two signals at the same moment would count as one
-    run.signal(signal.SIGINT)
-    assert run.wait() == 130, run.said()
-    row = check_invariants(run)
-    assert (row["status"], row["error"]["kernel"]["signal"]) == ("cancelled", "SIGKILL")
-
-
-def test_a_run_is_cancelled_from_another_terminal(bench: Bench, tmp_path: Path) -> None:
-    run = sleeping_run(bench, tmp_path, SLEEP)
-    assert bench.start("cancel", run.pipeline_id).wait() == 0
-    assert run.wait() == 130, run.said()
-    assert check_invariants(run)["status"] == "cancelled"
-
-
-@pytest.mark.parametrize("place", ["run_created", "run_started"])
-def test_a_signal_before_the_first_stage_cancels_too(bench: Bench, place: str) -> None:
-    run = bench.run(failpoint=f"{place}:SIGTERM")
-    assert run.wait() == 130, run.said()
-    assert check_invariants(run)["status"] == "cancelled"

@@ -28,14 +28,18 @@ _LOOK_SECONDS = 0.1
 
 
 class SparkAccess:
-    """Starts the server in the background at once; `new_session` starts it again if that failed or it has died."""
+    """Starts the server in the background, at once or for the first `new_session`, and again after it has died."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, at_once: bool = True) -> None:
         self._settings = settings
         self._held = ExitStack()
         self._given_up = threading.Event()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spark")
-        self._server: Future[str] = self._starter.submit(self._reach)
+        self._server: Future[str] = Future()
+        if at_once:
+            self._server = self._starter.submit(self._reach)
+        else:
+            self._server.set_exception(ServiceUnavailable("Spark has not been started"))
 
     def new_session(self, stop: threading.Event | None = None, seconds: float | None = None) -> str:
         """Return a URL that opens a session of its own, waiting for the server, at most `seconds` or until `stop`.
@@ -82,10 +86,11 @@ class SparkAccess:
 
 
 @contextmanager
-def spark_access(settings: Settings) -> Iterator[SparkAccess]:
-    """Yield access to Spark for the block; an embedded server stops after its last user."""
-    spark.check_machine(settings)
-    access = SparkAccess(settings)
+def spark_access(settings: Settings, *, at_once: bool = True) -> Iterator[SparkAccess]:
+    """Yield access to Spark, started at once or when first asked; an embedded server stops after its last user."""
+    if at_once:
+        spark.check_machine(settings)
+    access = SparkAccess(settings, at_once=at_once)
     try:
         yield access
     finally:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from workbench.base.settings import Settings
-from workbench.kernels.kernel_pool import warm_kernels
+from workbench.base.settings import DBT_PROJECT, Settings
+from workbench.kernels.kernel_pool import LATER_MODULES, warm_kernels
 from workbench.kernels.kernel_provisioner import Kernels
 from workbench.kernels.spark_sessions import SparkAccess, spark_access
 from workbench.run.database_sessions import database_environment, end_backends
 from workbench.run.fingerprint import Code
 from workbench.services import broker, postgres, statsd
 from workbench.services.postgres_requirements import check_needs
-from workbench.stage.pipeline import StageName, stage_named
+from workbench.stage.pipeline import PIPELINE, StageName, stage_named
 from workbench.stage.run_parameters import RunParameters
 from workbench.state import database
 from workbench.state.metrics import Metrics
@@ -72,8 +72,8 @@ def acquired(settings: Settings) -> Iterator[Resources]:
     """
     code = Code.as_it_is(settings.notebooks)  # before any kernel imports it
     with ExitStack() as stack:
-        spark = stack.enter_context(spark_access(settings))
-        kernels = stack.enter_context(warm_kernels())
+        spark = stack.enter_context(spark_access(settings, at_once=PIPELINE.uses("spark")))
+        kernels = stack.enter_context(warm_kernels(later=LATER_MODULES if DBT_PROJECT.is_dir() else ()))
         database_url = stack.enter_context(postgres.held(settings))
         check_needs(database_url)
         engine = database.connect(database_url)

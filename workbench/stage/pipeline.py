@@ -209,6 +209,10 @@ class Pipeline(_Declared):
         """Return the stage of this name; raises `KeyError`."""
         return self._by_name[name]
 
+    def uses(self, service: str) -> bool:
+        """Return whether any stage may need this service."""
+        return any(use.service == service for stage in self.stages for use in stage.uses)
+
     def position(self, name: str) -> int:
         """Return the stage's place in the chain, from 1."""
         return self.stages.index(self.named(name)) + 1

@@ -67,7 +67,7 @@ FAULTS = {
 def test_all_five_tell_the_same_story(bench: Bench, tmp_path: Path, name: str) -> None:
     fault = FAULTS[name]
     run, cell = ended_by(bench, tmp_path, fault)
-    told = Story(fault.status, "ingest", cell, fault.exception)
+    told = Story(fault.status, "press", cell, fault.exception)
     assert told_by_database(run) == told
     assert told_by_page(run) == told
     assert told_by_notebook(run) == told
@@ -79,8 +79,8 @@ def test_all_five_tell_the_same_story(bench: Bench, tmp_path: Path, name: str) -
 
 def ended_by(bench: Bench, folder: Path, fault: Fault) -> tuple[StartedRun, int]:
     """Return a run that this fault has ended, looked after and compared, and the number of the cell it hit."""
-    notebooks = with_cell(folder, "ingest", fault.code)
-    cells = nbformat.read(notebooks / "02_ingest.ipynb", as_version=4).cells
+    notebooks = with_cell(folder, "press", fault.code)
+    cells = nbformat.read(notebooks / "02_press.ipynb", as_version=4).cells
     cell = 1 + next(index for index, each in enumerate(cells) if each.source == fault.code)
     run = bench.run(*fault.options, WORKBENCH_NOTEBOOKS=str(notebooks))
     if fault.signalled:
@@ -90,7 +90,7 @@ def ended_by(bench: Bench, folder: Path, fault: Fault) -> tuple[StartedRun, int]
     run.wait()
     until(lambda: run.row["lease_expires_at"] is None or lease_is_over(run), "the lease runs out")
     check_invariants(run)
-    injected = nbformat.read(executed(run, "ingest"), as_version=4).cells
+    injected = nbformat.read(executed(run, "press"), as_version=4).cells
     return run, cell + len(injected) - len(cells)
 
 

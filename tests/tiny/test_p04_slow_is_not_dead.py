@@ -42,7 +42,7 @@ def every_core_burning() -> Iterator[None]:
 
 
 def test_a_run_on_burning_cores_keeps_a_lease_much_shorter_than_itself(bench: Bench, tmp_path: Path) -> None:
-    notebooks = with_cell(tmp_path, "generate", SLOW)
+    notebooks = with_cell(tmp_path, "pick", SLOW)
     with every_core_burning():
         run = bench.run(WORKBENCH_NOTEBOOKS=str(notebooks), WORKBENCH_LEASE_SECONDS=str(LEASE_SECONDS))
         while run.process.poll() is None:

@@ -44,7 +44,7 @@ def asleep_at(bench: Bench, place: str) -> StartedRun:
 
 
 def test_an_owner_that_slept_through_its_lease_changes_nothing_that_another_has_finished(bench: Bench) -> None:
-    late = asleep_at(bench, "cell_started/ingest")
+    late = asleep_at(bench, "cell_started/press")
     other = bench.start("resume", late.pipeline_id)
     assert other.wait() == 0, other.said()
     finished = everything(late)
@@ -55,7 +55,7 @@ def test_an_owner_that_slept_through_its_lease_changes_nothing_that_another_has_
 
 
 def test_an_owner_taken_for_dead_records_nothing_more_not_even_what_it_has_proven(bench: Bench) -> None:
-    late = asleep_at(bench, "manifest_verified/generate")
+    late = asleep_at(bench, "manifest_verified/pick")
     assert look_after(bench.engine, bench.settings, once=True) == [late.pipeline_id]
     settled = everything(late)
     late.signal(signal.SIGCONT)
