@@ -10,9 +10,12 @@ from sqlalchemy import Engine
 
 from tests.faults.bench import Bench
 from tests.faults.conftest import prefect_url, temporary
-from workbench.base.settings import Settings
+from workbench.base.settings import PROJECT, Settings
 
 __all__ = ["prefect_url", "temporary"]
+
+if PROJECT.name != "tiny_pipeline":
+    raise pytest.UsageError("tests/tiny: the project is another; `make test-tiny` runs these on tests/tiny_pipeline")
 
 
 @pytest.fixture
