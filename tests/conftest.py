@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pika
 import psycopg2
 import pytest
@@ -36,6 +37,11 @@ _LONGEST_FIRST = ["tiny", "e2e", "faults", "security", "integration", "web", "un
 OWN_BROKER = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2F")
 # A process has one project: `make test` runs the tests of the tiny pipeline in a session of their own.
 collect_ignore = [] if PROJECT.name == "tiny_pipeline" else ["tiny"]
+
+
+# How long an example takes says nothing about it on a busy machine.
+hypothesis.settings.register_profile("no deadline", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
