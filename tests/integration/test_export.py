@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from pipeline_lib.export import export
+from pipeline_lib.export import chosen_output, export
 from pipeline_lib.parameters import ExportParameters
 from pipeline_lib.record import EXPORTED_FIELDS
 from tests.integration.dataset_rows import HOSTILE
@@ -113,7 +113,7 @@ def test_csv_comes_back_equal_and_no_cell_is_a_formula(mart: str, tmp_path: Path
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_csv_begins_with_a_byte_order_mark_when_that_is_asked_for(mart: str, tmp_path: Path, compression: str) -> None:
     parameters = ExportParameters(export_format="csv", compression=compression, csv_bom=True)
-    result = export(mart, Output.chosen(RUN, MOMENT, parameters), tmp_path / "marked")
+    result = export(mart, chosen_output(RUN, MOMENT, parameters), tmp_path / "marked")
     plain = content(tmp_path / "plain", exported(mart, tmp_path / "plain", "csv"))
     marked = content(tmp_path / "marked", result)
     assert (gzip.decompress(marked) if compression == "gzip" else marked) == b"\xef\xbb\xbf" + plain
@@ -173,9 +173,9 @@ def test_a_row_that_is_lost_on_the_way_leaves_no_file(mart: str, tmp_path: Path)
     class Forgetful(Output):
         @property
         def writer(self) -> Any:
-            return lambda file, batches, head: super(Forgetful, self).writer(file, batches, head) - 1
+            return lambda file, fields, batches, head: super(Forgetful, self).writer(file, fields, batches, head) - 1
 
-    with pytest.raises(ConservationBroken, match=f"holds {len(ROWS)} records, but {len(ROWS) - 1}"):
+    with pytest.raises(ConservationBroken, match=f"there are {len(ROWS)} records, but {len(ROWS) - 1} were exported"):
         export(mart, Forgetful(RUN, MOMENT), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -195,7 +195,7 @@ def test_count_and_rows_are_of_one_moment(mart: str, tmp_path: Path) -> None:
 def test_the_name_holds_the_moment_in_utc_and_the_compression() -> None:
     moment = datetime.fromisoformat("2026-11-23T09:30:12+01:00").astimezone(UTC)
     parameters = ExportParameters(export_format="csv", compression="zstd")
-    assert Output.chosen(RUN, moment, parameters).file_name == f"pipeline_{RUN}_results_20261123T083012Z.csv.zst"
+    assert chosen_output(RUN, moment, parameters).file_name == f"pipeline_{RUN}_results_20261123T083012Z.csv.zst"
 
 
 def test_two_thousand_records_cross_batches_without_a_seam(database_url: str, tmp_path: Path) -> None:
