@@ -86,7 +86,7 @@ def test_two_workers_work_two_runs_at_once_and_both_are_right(queue: Queue, both
     assert len({run.labels["prefect.worker.name"] for run in runs}) == 2
     assert [run.name for run in runs] == [ours, theirs]
     assert {run.state.type for run in runs if run.state} == {StateType.COMPLETED}
-    assert runs[0].parameters == {**rows[0]["parameters"], "pipeline_id": ours}
+    assert runs[0].parameters == {"pipeline_id": ours}
 
 
 def test_a_run_of_the_page_that_may_reuse_takes_the_clock_of_the_results_it_reuses(
