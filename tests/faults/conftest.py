@@ -40,18 +40,21 @@ def temporary() -> Iterator[Path]:
 
 
 @pytest.fixture
-def bench(
-    engine: Engine, database_url: str, prefect_url: str, spark_server: str, home: Path, temporary: Path
-) -> Iterator[Bench]:
-    """Runs on a database of their own; the home and its services are the session's. Nothing survives the test."""
-    settings = Settings(
+def bench_settings(database_url: str, prefect_url: str, home: Path) -> Settings:
+    """Settings of runs on a database of their own; the home and its services are the session's."""
+    return Settings(
         _env_file=None,
         database_url=database_url,
         prefect_api_url=prefect_url,
         workbench_home=home,
         workbench_lease_seconds=3,
     )
-    bench = Bench(engine, settings, temporary)
+
+
+@pytest.fixture
+def bench(engine: Engine, bench_settings: Settings, spark_server: str, temporary: Path) -> Iterator[Bench]:
+    """Starts runs. Nothing of them survives the test."""
+    bench = Bench(engine, bench_settings, temporary)
     yield bench
     bench.kill_all()
 

@@ -15,13 +15,14 @@ from typing import Any, cast
 from uuid import UUID
 
 import httpx
-from prefect import Flow, get_client, runtime
+from prefect import Flow, get_client, runtime, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import CancelledRun, CrashedRun, FailedRun, PrefectException
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, get_state_exception
-from prefect.tasks import Task
+from prefect.tasks import Task, exponential_backoff
 
 from workbench.base import logs
 from workbench.base.errors import IllegalTransition, LeaseLost, RunCancelled
@@ -32,6 +33,8 @@ from workbench.prefect.cancellation import cancelled_by_signals
 from workbench.prefect.flow_signature import with_fields_of
 from workbench.prefect.states import state_of
 from workbench.run.lifecycle import (
+    RETRIES,
+    RETRY_SECONDS,
     claimed,
     execute_with_retries,
     is_worth_retrying,
@@ -49,6 +52,7 @@ from workbench.state.lease import Watch
 from workbench.state.runs import Origin, create_run
 
 log = logging.getLogger(__name__)
+_BACKUP_SECONDS = 60  # Prefect's limit only backs up the run's own stage_timeout
 # A flow's parameters go through Prefect's API as JSON; what a process hands to its own flow goes through this.
 _handed_over: ContextVar[tuple[Resources, Watch] | None] = ContextVar("handed_over", default=None)
 
@@ -64,16 +68,16 @@ class RunInFlow:
         """Yield, in order, the stages whose notebooks have to run; the others are recorded as skipped or reused."""
         return stages_to_execute(self._work)
 
-    def execute(self, task: Task[..., Any], stage: Stage, timeout_seconds: float) -> None:
-        """Run the stage by this task, called with run and stage name; in a flow without Prefect, by plain retries.
+    def execute(self, stage: Stage) -> None:
+        """Run the stage as a Prefect task with retries and a time limit; in a flow without Prefect, by plain retries.
 
-        Raises what ended the stage. `timeout_seconds` is Prefect's limit.
+        Raises what ended the stage.
         """
         if FlowRunContext.get() is None:
             execute_with_retries(self._work, stage)
             return
-        name = f"{STAGES.index(stage) + 1} {stage.title}"
-        ended: Any = task.with_options(task_run_name=name, timeout_seconds=timeout_seconds)(self, stage.name)
+        name, limit = f"{STAGES.index(stage) + 1} {stage.title}", self.parameters.stage_timeout + _BACKUP_SECONDS
+        ended: Any = _stage_task.with_options(task_run_name=name, timeout_seconds=limit)(self, stage.name)
         if ended is not None:
             raise cast(BaseException, get_state_exception(ended))
 
@@ -93,9 +97,22 @@ class RunInFlow:
         return None
 
 
-def retry_if_transient(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Return whether a task in this state is worth another attempt: the retry condition of a stage's task."""
+def _retry_if_transient(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Return whether a stage's task in this state is worth another attempt."""
     return is_worth_retrying(state.result(raise_on_failure=False))
+
+
+@task(
+    name="stage",
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(backoff_factor=RETRY_SECONDS),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_retry_if_transient,
+    cache_policy=NO_CACHE,
+)
+def _stage_task(run: RunInFlow, stage_name: StageName) -> Any:
+    """Execute the stage's notebook, render its report, prove and record its result."""
+    return run.run_stage(stage_name)
 
 
 def name_of_run() -> str:

@@ -89,9 +89,9 @@ def stage_folder(run: Path, stage: StageName) -> Path:
 class StageResult:
     """What a stage has made: the border between stage logic and everything that records it.
 
-    `counts`: records by key figure (generated, read, ingested, rejected, processed, transformed, exported).
+    `counts`: rows by the names that `pipeline.toml` declares for the stage.
     `files`: path relative to the stage's folder -> rows in it (None: not a table).
-    `details`: whatever else is worth knowing, as JSON (defects by kind, rejects by reason, dbt models …).
+    `details`: whatever else is worth knowing, as JSON (rejects by reason, dbt models …).
     """
 
     counts: Mapping[str, int]
